@@ -68,6 +68,12 @@ def advance(gates: Gates, state: LSTMState, activation: Activation = jnp.tanh) -
     return LSTMState(h.astype(state.h.dtype), c)
 
 
+def preactivations(params: LSTMParams, state: LSTMState, x: Array) -> Array:
+    """z [..., 4H], from the input x [..., D] and the previous state."""
+    z = product(x, params.w_x) + product(state.h, params.w_h)
+    return z + jnp.broadcast_to(params.b, z.shape)
+
+
 def lstm_cell(
     params: LSTMParams, state: LSTMState, x: Array, *, activation: Activation = jnp.tanh
 ) -> tuple[LSTMState, Array]:
@@ -75,9 +81,7 @@ def lstm_cell(
 
     It has the form that `jax.lax.scan` expects: `scan(partial(lstm_cell, params), state, xs)`.
     """
-    z = product(x, params.w_x) + product(state.h, params.w_h)
-    z += jnp.broadcast_to(params.b, z.shape)
-    state = advance(gates(z, activation), state, activation)
+    state = advance(gates(preactivations(params, state, x), activation), state, activation)
     return state, state.h
 
 

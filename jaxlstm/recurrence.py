@@ -99,12 +99,12 @@ def _recurrence_jvp(activation, reverse, unroll, primals, tangents):
     steps, batch, _ = z_x.shape
 
     new_state, (hs, coefficients) = _forward(activation, reverse, unroll, *primals, linearise=True)
-    h_prev = jnp.concatenate([hs[1:], state.h[None]] if reverse else [state.h[None], hs[:-1]])
+    h_prev = jnp.concatenate([hs, state.h[None]])[1:] if reverse else jnp.concatenate([state.h[None], hs])[:-1]
 
     # What of dz is known before the loop begins. The products run over [T * B, H]: with the steps
     # left as an axis of their own, XLA would copy a transposed dz for the gradient of the weights.
     def over_all_steps(h: Array, w: Array) -> Array:
-        return product(h.reshape(steps * batch, -1), w).reshape(z_x.shape)
+        return product(h.reshape(steps * batch, h.shape[-1]), w).reshape(z_x.shape)
 
     d_z = _instantiate(d_z_x, z_x)
     if not isinstance(d_w_h, SymbolicZero):

@@ -4,6 +4,7 @@ Whatever the caller's layout, the recurrence sees [T, B, ...]: the batch dimensi
 into one and time comes first. A masked step is one that the recurrence does not take.
 """
 
+import math
 from functools import partial
 
 import jax
@@ -88,6 +89,7 @@ def lstm(
 def _run(params, xs, state, lengths, mask, h_scale, reverse, time_axis, activation, unroll):
     xs = jnp.moveaxis(xs, time_axis, 0)
     steps, *batch_shape, input_size = xs.shape
+    batch = math.prod(batch_shape)  # named, because -1 cannot stand for a size where another is 0
     if lengths is not None:
         mask = jnp.arange(steps).reshape(-1, *[1] * len(batch_shape)) < lengths[None]
     elif mask is not None:
@@ -95,14 +97,14 @@ def _run(params, xs, state, lengths, mask, h_scale, reverse, time_axis, activati
     if mask is not None:
         # A NaN in the padding would reach the weights through 0 * NaN in their gradient.
         xs = jnp.where(mask[..., None], xs, 0)
-        mask = mask.reshape(steps, -1)
+        mask = mask.reshape(steps, batch)
 
-    flat_state, flat_scale = jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1]), (state, h_scale))
-    z_x = product(xs.reshape(-1, input_size), params.w_x).reshape(steps, -1, params.w_x.shape[1])
+    flat_state, flat_scale = jax.tree.map(lambda leaf: leaf.reshape(batch, leaf.shape[-1]), (state, h_scale))
+    z_x = product(xs.reshape(steps * batch, input_size), params.w_x).reshape(steps, batch, params.w_x.shape[1])
     flat_state, hs = recurrence(activation, reverse, unroll, z_x, params.w_h, params.b, flat_state, mask, flat_scale)
 
     ys = hs if mask is None else jnp.where(mask[..., None], hs, 0)
-    ys = jnp.moveaxis(ys.reshape(steps, *batch_shape, -1), 0, time_axis)
+    ys = jnp.moveaxis(ys.reshape(steps, *batch_shape, ys.shape[-1]), 0, time_axis)
     return jax.tree.map(lambda leaf, like: leaf.reshape(like.shape), flat_state, state), ys
 
 

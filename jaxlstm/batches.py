@@ -1,0 +1,93 @@
+"""Where the batches of an epoch come from.
+
+`Batches` describes an epoch to a compiled loop: nothing in it touches Python while the epoch runs.
+Data that fits lives on the device (`batches_of`), data that can be drawn at random is made there
+(`generated`). `Stream` is for data that does not fit: it hands out one batch after the other.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+# Arrays up to this size are kept on the device whole.
+DEVICE_BYTES = 2**30
+
+
+class Batches(NamedTuple):
+    """One epoch after the other, on the device."""
+
+    steps: int  # batches in an epoch
+    data: Any  # arrays that `plan` and `take` read, handed to them by the compiled epoch
+    plan: Callable[[Any, Array], Any]  # (data, key) -> plan; once an epoch
+    take: Callable[[Any, Any, Array], Any]  # (data, plan, step) -> batch
+
+
+class Stream(NamedTuple):
+    """One epoch after the other, from the host."""
+
+    steps: int  # batches in an epoch
+    epoch: Callable[[Array], Iterator[Any]]  # key -> the batches of one epoch, as NumPy arrays
+
+
+def generated(draw: Callable[[Array], Any], steps: int) -> Batches:
+    """Fresh data all the time: `draw(key) -> batch`, a pure JAX function."""
+    return Batches(
+        steps=steps,
+        data=(),
+        plan=lambda _, key: key,
+        take=lambda _, key, step: draw(jax.random.fold_in(key, step)),
+    )
+
+
+def batches_of(arrays: Any, batch_size: int, *, device_bytes: int = DEVICE_BYTES) -> Batches | Stream:
+    """Shuffled batches of a pytree of arrays with one leading axis [N, ...].
+
+    Each epoch draws a new order and leaves out the last N mod batch_size examples of it. Kept on the
+    device when the arrays take at most `device_bytes`, streamed otherwise, in the same order.
+
+    Raises:
+      ValueError: no arrays, leading axes that differ, or a batch size outside 1 to N.
+    """
+    sizes = {leaf.shape[0] for leaf in jax.tree.leaves(arrays)}
+    if len(sizes) != 1:
+        raise ValueError(f"arrays: expected one length for every leading axis, got {sorted(sizes)}")
+    (size,) = sizes
+    if not 1 <= batch_size <= size:
+        raise ValueError(f"batch_size: expected 1 to {size}, the number of examples, got {batch_size}")
+    steps = size // batch_size
+
+    def order(key: Array) -> Array:
+        return jax.random.permutation(key, size)[: steps * batch_size].reshape(steps, batch_size)
+
+    if sum(leaf.nbytes for leaf in jax.tree.leaves(arrays)) > device_bytes:
+
+        def epoch(key: Array) -> Iterator[Any]:
+            for rows in np.asarray(order(key)):
+                yield jax.tree.map(lambda leaf, rows=rows: leaf[rows], arrays)
+
+        return Stream(steps, epoch)
+    return Batches(
+        steps=steps,
+        data=jax.tree.map(jnp.asarray, arrays),
+        plan=lambda _, key: order(key),
+        take=lambda data, plan, step: jax.tree.map(lambda leaf: leaf[plan[step]], data),
+    )
+
+
+def map_batches(function: Callable[..., Any], arrays: Any, batch_size: int) -> Any:
+    """`function(batch)` over consecutive batches of arrays [N, ...], its outputs [N, ...] joined on the host.
+
+    The last batch is filled up with copies of the first row, so that `function` compiles once.
+    """
+    size = jax.tree.leaves(arrays)[0].shape[0]
+    compiled = jax.jit(function)
+    outputs = []
+    for start in range(0, size, batch_size):
+        rows = np.arange(start, start + batch_size)
+        rows[rows >= size] = 0
+        outputs.append(jax.tree.map(np.asarray, compiled(jax.tree.map(lambda leaf, rows=rows: leaf[rows], arrays))))
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[:size], *outputs)

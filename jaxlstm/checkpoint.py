@@ -1,0 +1,111 @@
+"""Parameters and training states on disk, written through orbax.
+
+A sealed folder holds the arrays, a JSON record and the SHA-256 of each of its files. It is written
+under another name and renamed at the end, so that a folder of the final name is always complete; the
+digests tell whether it has been damaged since. Nothing is ever unpickled.
+"""
+
+import hashlib
+import json
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from jaxlstm.errors import CheckpointError
+
+_ARRAYS, _RECORD, _DIGESTS = "arrays", "record.json", "digests.json"
+
+
+def save(folder: Path, arrays: Any, record: dict[str, Any] | None = None) -> None:
+    """Writes a pytree of arrays and a JSON record to `folder`, all or nothing; an older one is replaced."""
+    folder = folder.absolute()
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+        checkpointer.save(partial / _ARRAYS, args=ocp.args.StandardSave(arrays))
+    (partial / _RECORD).write_text(json.dumps({"arrays": _describe(arrays), **(record or {})}))
+    (partial / _DIGESTS).write_text(json.dumps(_digests(partial)))
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+
+
+def load(folder: Path, like: Any) -> tuple[Any, dict[str, Any]]:
+    """Reads what `save` wrote: a pytree in the form of `like` (arrays or shapes) and the record.
+
+    Raises:
+      CheckpointError: the folder is missing, damaged, or holds arrays of other shapes.
+    """
+    folder = folder.absolute()
+    _check_undamaged(folder)
+    record = json.loads((folder / _RECORD).read_text())
+    stored, expected = record.pop("arrays"), _describe(like)
+    for name in stored | expected:
+        if stored.get(name) != expected.get(name):
+            raise CheckpointError(
+                f"{folder}: expected {name} to be {expected.get(name, 'absent')}, it is {stored.get(name, 'absent')}"
+            )
+    target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+        return checkpointer.restore(folder / _ARRAYS, args=ocp.args.StandardRestore(target)), record
+
+
+class Checkpoints:
+    """The last few checkpoints of a run, a sealed folder for each, named by its epoch."""
+
+    def __init__(self, folder: Path, keep: int = 3):
+        self.folder = folder
+        self.keep = keep
+
+    def epochs(self) -> list[int]:
+        """The epochs at which there is a checkpoint, in order."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdigit())
+
+    def path(self, epoch: int) -> Path:
+        """The folder of one checkpoint."""
+        return self.folder / str(epoch)
+
+    def save(self, epoch: int, arrays: Any, record: dict[str, Any]) -> None:
+        """Adds a checkpoint, then removes the oldest beyond `keep`."""
+        save(self.path(epoch), arrays, record)
+        for old in self.epochs()[: -self.keep]:
+            shutil.rmtree(self.path(old))
+
+    def load_latest(self, like: Any) -> tuple[int, Any, dict[str, Any]] | None:
+        """The newest checkpoint that is not damaged; each damaged one is named in a warning. None if none is left."""
+        for epoch in reversed(self.epochs()):
+            try:
+                return epoch, *load(self.path(epoch), like)
+            except CheckpointError as error:
+                warnings.warn(f"{error}; trying the checkpoint before it", stacklevel=2)
+        return None
+
+
+def _describe(arrays: Any) -> dict[str, str]:
+    leaves = jax.tree_util.tree_leaves_with_path(arrays)
+    return {jax.tree_util.keystr(path): f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in leaves}
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != _DIGESTS)
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def _check_undamaged(folder: Path) -> None:
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder}: expected a folder of saved arrays, there is none")
+    try:
+        expected = json.loads((folder / _DIGESTS).read_text())
+    except (OSError, ValueError):
+        raise CheckpointError(f"{folder}: {_DIGESTS} is missing or unreadable") from None
+    found = _digests(folder)
+    for name in expected | found:
+        if expected.get(name) != found.get(name):
+            state = "missing" if name not in found else "not part of it" if name not in expected else "damaged"
+            raise CheckpointError(f"{folder}: {name} is {state}")

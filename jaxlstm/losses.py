@@ -1,0 +1,49 @@
+"""Losses and scores for sequences, each a mean over the entries that a mask leaves.
+
+`mask` is True where an entry counts; what it leaves out may hold anything, NaN included. All of them
+return a scalar; over nothing at all it is 0.
+"""
+
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+
+def masked_mean(values: Array, mask: Array | None = None) -> Array:
+    """The mean of `values` where `mask`, of the same shape, is True."""
+    if mask is None:
+        return jnp.mean(values)
+    return jnp.sum(jnp.where(mask, values, 0)) / jnp.maximum(jnp.sum(mask), 1)
+
+
+def cross_entropy(logits: Array, labels: Array, mask: Array | None = None) -> Array:
+    """logits [..., N], integer labels [...] and mask [...]."""
+    if mask is not None:
+        logits = jnp.where(mask[..., None], logits, 0)
+    return masked_mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels), mask)
+
+
+def binary_cross_entropy(logits: Array, labels: Array, mask: Array | None = None) -> Array:
+    """logits, labels 0 or 1, and mask, all [...]."""
+    if mask is not None:
+        logits = jnp.where(mask, logits, 0)
+    return masked_mean(optax.sigmoid_binary_cross_entropy(logits, labels), mask)
+
+
+def squared_error(predictions: Array, targets: Array, mask: Array | None = None) -> Array:
+    """predictions and targets [..., D], mask [...]."""
+    if mask is None:
+        return jnp.mean(optax.squared_error(predictions, targets))
+    # Masked before the square: a NaN squared would leave a NaN in the gradient, times 0.
+    error = jnp.where(mask[..., None], predictions - targets, 0)
+    return masked_mean(jnp.mean(jnp.square(error), axis=-1), mask)
+
+
+def accuracy(logits: Array, labels: Array, mask: Array | None = None) -> Array:
+    """The share of entries whose largest logit is the label: logits [..., N], labels and mask [...]."""
+    return masked_mean((jnp.argmax(logits, axis=-1) == labels).astype(logits.dtype), mask)
+
+
+def binary_accuracy(logits: Array, labels: Array, mask: Array | None = None) -> Array:
+    """The share of entries on the right side of probability 1/2: logits, labels and mask [...]."""
+    return masked_mean(((logits > 0) == (labels > 0)).astype(logits.dtype), mask)

@@ -1,0 +1,41 @@
+"""Models as pure functions: `init_*(key, ...) -> params`, then `apply(params, inputs, ...) -> outputs`.
+
+`classifier` gives one label for a sequence, `tagger` a label at every step, `autoencoder` rebuilds a
+sequence from a code, `language_model` predicts the next symbol.
+"""
+
+from jaxlstm.models.autoencoder import (
+    AutoencoderParams,
+    CompositeParams,
+    DecoderParams,
+    decode,
+    encode,
+    init_autoencoder,
+    init_composite,
+    reconstruct,
+    reconstruct_and_predict,
+)
+from jaxlstm.models.classifier import ClassifierParams, classify, init_classifier
+from jaxlstm.models.language_model import init_language_model, log_probabilities, next_symbol_logits
+from jaxlstm.models.tagger import TaggerParams, init_tagger, tag
+
+__all__ = [
+    "AutoencoderParams",
+    "ClassifierParams",
+    "CompositeParams",
+    "DecoderParams",
+    "TaggerParams",
+    "classify",
+    "decode",
+    "encode",
+    "init_autoencoder",
+    "init_classifier",
+    "init_composite",
+    "init_language_model",
+    "init_tagger",
+    "log_probabilities",
+    "next_symbol_logits",
+    "reconstruct",
+    "reconstruct_and_predict",
+    "tag",
+]

@@ -1,0 +1,66 @@
+"""One label for a sequence: (embedding,) LSTM, dense head on the last hidden state."""
+
+from typing import NamedTuple
+
+import jax
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxlstm.cell import LSTMParams, init_lstm
+from jaxlstm.layers import DenseParams, dense, dropout_scale, init_dense, init_embedding
+from jaxlstm.sequence import lstm
+
+
+class ClassifierParams(NamedTuple):
+    """The parameters of `classify`."""
+
+    embedding: Array | None  # [V, D]; None where the inputs are vectors
+    lstm: LSTMParams
+    head: DenseParams
+
+
+def init_classifier(
+    key: Array,
+    input_size: int,
+    hidden_size: int,
+    num_labels: int,
+    *,
+    vocabulary_size: int | None = None,
+    chrono: int | None = None,
+) -> ClassifierParams:
+    """Fresh parameters; a `vocabulary_size` V adds an embedding [V, input_size] of integer inputs."""
+    key_embedding, key_lstm, key_head = jax.random.split(key, 3)
+    embedding = None if vocabulary_size is None else init_embedding(key_embedding, vocabulary_size, input_size)
+    return ClassifierParams(
+        embedding,
+        init_lstm(key_lstm, input_size, hidden_size, chrono=chrono),
+        init_dense(key_head, hidden_size, num_labels),
+    )
+
+
+def classify(
+    params: ClassifierParams,
+    inputs: Array,
+    *,
+    lengths: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    key: Array | None = None,
+    dropout: float = 0.0,
+    recurrent_dropout: float = 0.0,
+) -> Array:
+    """inputs [..., T, D], or integers [..., T] with an embedding -> logits [..., N].
+
+    With a `key`, variational dropout (Gal & Ghahramani 2016): one mask for each sequence, the same at
+    every step, on the inputs of the LSTM and on h_{t-1}. Without one there is no dropout.
+    """
+    xs = inputs if params.embedding is None else params.embedding[inputs]
+    h_scale = None
+    if key is not None:
+        key_input, key_recurrent = jax.random.split(key)
+        if dropout:
+            xs *= dropout_scale(key_input, dropout, (*xs.shape[:-2], 1, xs.shape[-1]), xs.dtype)
+        if recurrent_dropout:
+            shape = (*xs.shape[:-2], params.lstm.w_h.shape[0])
+            h_scale = dropout_scale(key_recurrent, recurrent_dropout, shape, xs.dtype)
+    state, _ = lstm(params.lstm, xs, lengths=lengths, mask=mask, h_scale=h_scale)
+    return dense(params.head, state.h)

@@ -1,0 +1,59 @@
+"""What a run shows in the terminal: the parameter table, a progress bar, the result beside the original."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from jaxlstm.runs import count_parameters
+
+console = Console()
+
+
+def show_parameters(title: str, params: Any) -> None:
+    """A table of every array, its shape, dtype and size, with the total."""
+    table = Table("parameter", "shape", "dtype", "entries", title=title, show_footer=True)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        table.add_row(name, " x ".join(map(str, leaf.shape)), str(leaf.dtype), f"{leaf.size:,}")
+    table.columns[0].footer = "total"
+    table.columns[3].footer = f"{count_parameters(params):,}"
+    table.columns[3].justify = "right"
+    console.print(table)
+
+
+def show_result(result: dict[str, Any]) -> None:
+    """Ours beside the original figure; `result` is what `Run.finish` returns."""
+    table = Table("figure", "ours", "original", title=f"{result['system']}: {result['seconds']:.1f} s of training")
+    for name, value in result["metrics"].items():
+        original = result["original"].get(name)
+        table.add_row(name, f"{value:.5g}", "not reported" if original is None else f"{original:.5g}")
+    console.print(table)
+
+
+@contextmanager
+def progress_bar(title: str, epochs: int) -> Iterator[Callable[[list[dict[str, float]]], None]]:
+    """A bar over the epochs with the time left; the function it hands out is `fit`'s `on_epochs`."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("epochs"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[metrics]}"),
+    )
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(title, total=epochs, metrics="compiling")
+
+        def update(rows: list[dict[str, float]]) -> None:
+            last = rows[-1] if rows else {}
+            shown = "  ".join(f"{name} {value:.4g}" for name, value in last.items() if name != "epoch")
+            progress.update(task, completed=len(rows), metrics=shown or "compiling")
+
+        yield update

@@ -1,0 +1,134 @@
+"""The folder that a run leaves: what was asked for, what happened, what came out.
+
+    runs/NAME/TIMESTAMP/
+        config.json      the settings
+        metrics.jsonl    one line for each epoch
+        checkpoints/     the last few training states
+        parameters/      what was learnt
+        *.png            plots
+        result.json      the figures, written last
+"""
+
+import dataclasses
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+
+import jaxlstm
+from jaxlstm import checkpoint
+from jaxlstm.checkpoint import Checkpoints
+from jaxlstm.errors import CheckpointError
+
+Config = TypeVar("Config")
+
+
+class Run:
+    """One run of one system."""
+
+    def __init__(self, folder: Path, system: str, config: Any):
+        self.folder = folder
+        self.system = system
+        self.config = config
+
+    @classmethod
+    def create(cls, root: Path, system: str, config: Any) -> "Run":
+        """A new folder `root/system/TIMESTAMP` that holds the config, a dataclass."""
+        stamp = time.strftime("%Y-%m-%dT%H-%M-%S")
+        for attempt in range(1000):
+            folder = root / system / (stamp if not attempt else f"{stamp}-{attempt}")
+            try:
+                folder.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            write_json(folder / "config.json", {"system": system, **dataclasses.asdict(config)})
+            return cls(folder, system, config)
+        raise FileExistsError(folder)
+
+    @classmethod
+    def open(cls, folder: Path, system: str, config_type: Callable[..., Any]) -> "Run":
+        """The run in `folder`, to be resumed or used.
+
+        Raises:
+          CheckpointError: it is not a run, or one of another system, or of other settings than this version knows.
+        """
+        path = folder / "config.json"
+        try:
+            settings = json.loads(path.read_text())
+        except (OSError, ValueError):
+            raise CheckpointError(f"{folder}: expected the folder of a run, it has no readable config.json") from None
+        found = settings.pop("system", None)
+        if found != system:
+            raise CheckpointError(f"{folder}: expected a run of {system}, this is one of {found}")
+        try:
+            config = config_type(**settings)
+        except TypeError as error:
+            raise CheckpointError(f"{path}: expected the settings of {system}: {error}") from None
+        return cls(folder, system, config)
+
+    def checkpoints(self, stage: str = "") -> Checkpoints:
+        """Where training states go; a run that trains several models names a stage for each."""
+        return Checkpoints(self.folder / "checkpoints" / stage)
+
+    def write_rows(self, rows: list[dict[str, Any]]) -> None:
+        """metrics.jsonl, whole: after a resumption the lines beyond the checkpoint must go."""
+        _write(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+    def save_parameters(self, params: Any, name: str = "parameters") -> Path:
+        """Saves a pytree of arrays as a folder of the run."""
+        checkpoint.save(self.folder / name, params)
+        return self.folder / name
+
+    def load_parameters(self, like: Any, name: str = "parameters") -> Any:
+        """Reads them back, in the form of `like`.
+
+        Raises:
+          CheckpointError: they are missing, damaged, or of other shapes.
+        """
+        return checkpoint.load(self.folder / name, like)[0]
+
+    def finish(
+        self, metrics: dict[str, float], original: dict[str, float], params: Any, seconds: float
+    ) -> dict[str, Any]:
+        """Writes result.json, the last file of a run, and returns what is in it."""
+        result = {
+            "system": self.system,
+            "metrics": metrics,
+            "original": original,
+            "config": dataclasses.asdict(self.config),
+            "parameters": count_parameters(params),
+            "seconds": round(seconds, 3),
+            "device": jax.devices()[0].device_kind,
+            "versions": versions(),
+        }
+        write_json(self.folder / "result.json", result)
+        return result
+
+
+def count_parameters(params: Any) -> int:
+    """The number of entries of all arrays."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def versions() -> dict[str, str]:
+    """What the result was computed with."""
+    packages = ("jax", "jaxlib", "flax", "optax", "numpy")
+    ours = {"python": platform.python_version(), "jaxlstm": jaxlstm.__version__}
+    return ours | {name: metadata.version(name) for name in packages}
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON, all or nothing."""
+    _write(path, json.dumps(value, indent=2) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    os.replace(partial, path)

@@ -1,0 +1,199 @@
+"""Training: optax on Flax's TrainState, whole epochs compiled into one call.
+
+    for each epoch:   draw an order, then for each batch one step of the optimiser
+    after an epoch:   validate, write its metrics, save a checkpoint, perhaps stop
+
+With `Batches` the loop over the steps is a `jax.lax.scan` inside `jit`, and Python is not entered
+before the epoch is over. Everything random comes from the run's key, the epoch's number and the
+step's, so that a run taken up from a checkpoint goes on bit for bit as if it had not been stopped.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax.training.train_state import TrainState
+from jax import Array
+
+from jaxlstm.batches import Batches, Stream
+from jaxlstm.checkpoint import Checkpoints
+from jaxlstm.errors import DivergedError
+
+Loss = Callable[[Any, Any, Array], tuple[Array, dict[str, Array]]]  # (params, batch, key) -> (loss, metrics)
+Row = dict[str, float]  # the metrics of one epoch, as in metrics.jsonl
+
+
+class EarlyStopping(NamedTuple):
+    """Keep the parameters of the best epoch; stop when `patience` epochs have brought nothing better."""
+
+    metric: str  # a name from the rows, "validation_loss" say
+    patience: int
+    maximise: bool = False
+
+    def best(self, rows: list[Row]) -> int:
+        """The index of the best row, the first of equals."""
+        values = [row[self.metric] for row in rows]
+        return int(np.argmax(values) if self.maximise else np.argmin(values))
+
+
+class Fitted(NamedTuple):
+    """What training leaves."""
+
+    params: Any  # of the last epoch, or of the best one with early stopping
+    rows: list[Row]  # the metrics of each epoch
+    best_epoch: int  # the epoch that `params` come from, counted from 1
+    seconds: float  # spent training, before a resumption too
+
+
+def fit(
+    loss: Loss,
+    params: Any,
+    optimiser: optax.GradientTransformation,
+    batches: Batches | Stream,
+    *,
+    epochs: int,
+    key: Array,
+    validate: Callable[[Any], dict[str, float]] | None = None,
+    stopping: EarlyStopping | None = None,
+    checkpoints: Checkpoints | None = None,
+    checkpoint_every: int = 1,
+    epochs_per_call: int = 1,
+    on_epochs: Callable[[list[Row]], None] = lambda rows: None,
+) -> Fitted:
+    """Trains `params` to minimise `loss`.
+
+    Args:
+      loss: (params, batch, key) -> (loss, metrics), both means over the batch; the key is for dropout.
+      params: any pytree of arrays.
+      optimiser: an optax transformation.
+      batches: from `jaxlstm.batches`.
+      epochs: how many epochs in all.
+      key: the source of all randomness.
+      validate: params -> metrics, called after each call of compiled epochs; its metrics appear in
+        the rows with the prefix "validation_".
+      stopping: needs `validate` or a metric of training.
+      checkpoints: where to save, and what to resume from if it holds a checkpoint already.
+      checkpoint_every: epochs between checkpoints; the last epoch is always saved.
+      epochs_per_call: epochs compiled into one call; for epochs that take less time than the call.
+      on_epochs: told all rows so far after each call, and once at the start.
+
+    Raises:
+      DivergedError: the parameters hold a NaN or an infinity at the start or after an epoch, or a
+        loss turned into one; names the epoch, the step and the last good checkpoint.
+      ValueError: early stopping with more than one epoch in a call.
+    """
+    if stopping is not None and epochs_per_call != 1:
+        raise ValueError(f"epochs_per_call: expected 1 with early stopping, got {epochs_per_call}")
+    _check_finite(params, "initial parameters")
+    state = TrainState.create(apply_fn=loss, params=params, tx=optimiser)
+    best, rows, seconds = params, [], 0.0
+    if checkpoints is not None:
+        saved = checkpoints.load_latest((state, best))
+        if saved is not None:
+            _, (state, best), record = saved
+            rows, seconds = record["rows"], record["seconds"]
+    on_epochs(rows)
+
+    run_epochs = _compile_epochs(batches)
+    start = time.perf_counter() - seconds
+    while len(rows) < epochs and not _is_over(rows, stopping):
+        first = len(rows)
+        calls = min(epochs_per_call, epochs - first)
+        keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(first, first + calls))
+        state, losses, metrics = jax.block_until_ready(run_epochs(state, keys))
+        _check_losses(np.asarray(losses), first, checkpoints)
+        _check_finite(state.params, f"parameters after epoch {first + calls}")
+
+        rows = [*rows, *_rows(first, losses, metrics)]
+        if validate is not None:
+            rows[-1] |= {f"validation_{name}": float(value) for name, value in validate(state.params).items()}
+        if stopping is None or stopping.best(rows) >= first:
+            best = state.params
+        over = len(rows) == epochs or _is_over(rows, stopping)
+        if checkpoints is not None and (over or len(rows) // checkpoint_every > first // checkpoint_every):
+            record = {"rows": rows, "seconds": time.perf_counter() - start}
+            checkpoints.save(len(rows), (state, best), record)
+        on_epochs(rows)
+    best_epoch = stopping.best(rows) + 1 if stopping else len(rows)
+    return Fitted(best, rows, best_epoch, time.perf_counter() - start)
+
+
+def _step(state: TrainState, batch: Any, key: Array) -> tuple[TrainState, tuple[Array, dict[str, Array]]]:
+    gradient = jax.value_and_grad(state.apply_fn, has_aux=True)
+    (loss, metrics), grads = gradient(state.params, batch, key)
+    return state.apply_gradients(grads=grads), (loss, metrics)
+
+
+def _compile_epochs(batches: Batches | Stream) -> Callable[[TrainState, Array], tuple[TrainState, Array, Any]]:
+    """(state, keys [E]) -> state, loss of each step [E, S], mean metrics of each epoch [E]."""
+    if isinstance(batches, Stream):
+        return partial(_stream_epochs, jax.jit(_step), batches)
+
+    # The state is not donated: the best parameters may be the same buffers.
+    @jax.jit
+    def run(state: TrainState, keys: Array, data: Any):
+        def epoch(state: TrainState, key: Array):
+            key_order, key_steps = jax.random.split(key)
+            plan = batches.plan(data, key_order)
+
+            def step(state: TrainState, index: Array):
+                return _step(state, batches.take(data, plan, index), jax.random.fold_in(key_steps, index))
+
+            state, (losses, metrics) = jax.lax.scan(step, state, jnp.arange(batches.steps))
+            return state, (losses, jax.tree.map(jnp.mean, metrics))
+
+        state, (losses, metrics) = jax.lax.scan(epoch, state, keys)
+        return state, losses, metrics
+
+    return lambda state, keys: run(state, keys, batches.data)
+
+
+def _stream_epochs(step: Any, batches: Stream, state: TrainState, keys: Array) -> tuple[TrainState, Array, Any]:
+    epochs = []
+    for key in keys:
+        key_order, key_steps = jax.random.split(key)
+        trail = []
+        # The call returns before the step is done, so the next batch is read while the device works.
+        for index, batch in enumerate(batches.epoch(key_order)):
+            state, result = step(state, batch, jax.random.fold_in(key_steps, index))
+            trail.append(result)
+        losses, metrics = jax.tree.map(lambda *steps: jnp.stack(steps), *trail)
+        epochs.append((losses, jax.tree.map(jnp.mean, metrics)))
+    losses, metrics = jax.tree.map(lambda *epochs: jnp.stack(epochs), *epochs)
+    return state, losses, metrics
+
+
+def _rows(first: int, losses: Array, metrics: dict[str, Array]) -> Iterator[Row]:
+    for index, epoch_losses in enumerate(np.asarray(losses)):
+        row: Row = {"epoch": first + index + 1, "loss": float(epoch_losses.mean())}
+        yield row | {name: float(values[index]) for name, values in metrics.items()}
+
+
+def _is_over(rows: list[Row], stopping: EarlyStopping | None) -> bool:
+    if stopping is None or not rows:
+        return False
+    return len(rows) - 1 - stopping.best(rows) >= stopping.patience
+
+
+def _check_finite(params: Any, what: str) -> None:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if not bool(jnp.isfinite(leaf).all()):
+            name = jax.tree_util.keystr(path, simple=True, separator=".")
+            raise DivergedError(f"{what}: expected finite numbers, {name} holds a NaN or an infinity")
+
+
+def _check_losses(losses: np.ndarray, first: int, checkpoints: Checkpoints | None) -> None:
+    bad = np.argwhere(~np.isfinite(losses))
+    if len(bad):
+        epoch, step = bad[0]
+        saved = checkpoints.epochs() if checkpoints else []
+        last_good = checkpoints.path(saved[-1]) if checkpoints and saved else "none"
+        raise DivergedError(
+            f"the loss is {losses[epoch, step]} at epoch {first + epoch + 1}, step {step + 1}; a lower learning rate "
+            f"or gradient clipping may help; last good checkpoint: {last_good}"
+        )
