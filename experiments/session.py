@@ -1,0 +1,44 @@
+"""What the five systems share around a run: its options, how it begins, how its settings are checked."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from jaxlstm.errors import UserError
+from jaxlstm.reporting import console
+from jaxlstm.runs import Run
+
+Config = TypeVar("Config")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where a run goes and where it comes from; nothing here changes what is learnt."""
+
+    runs: Path = Path("runs")
+    """Folder in which the run gets a folder of its own, NAME/TIMESTAMP."""
+    resume: Path | None = None
+    """Folder of a run that was stopped: go on from its last checkpoint, with its own settings."""
+    data_dir: Path | None = None
+    """File or folder with the data set; by default JAXLSTM_DATA, else it is downloaded."""
+
+
+def begin(system: str, config: Any, options: Options) -> Run:
+    """A new run, or the one to resume; a resumed run keeps the settings it was started with."""
+    if options.resume is None:
+        run = Run.create(options.runs, system, config)
+        console.print(f"[bold]{system}[/bold]  run folder: {run.folder}")
+        return run
+    run = Run.open(options.resume, system, type(config))
+    if config not in (type(config)(), run.config):
+        raise UserError(f"--resume: {options.resume} keeps the settings it was started with; give no other settings")
+    console.print(f"[bold]{system}[/bold]  resuming {run.folder}")
+    return run
+
+
+def require_at_least(config: Any, minimum: float, *names: str) -> None:
+    """Raises a UserError for the first named setting that is below `minimum`."""
+    for name in names:
+        value = getattr(config, name)
+        if not value >= minimum:
+            raise UserError(f"--{name.replace('_', '-')}: expected at least {minimum}, got {value}")
