@@ -42,3 +42,10 @@ def require_at_least(config: Any, minimum: float, *names: str) -> None:
         value = getattr(config, name)
         if not value >= minimum:
             raise UserError(f"--{name.replace('_', '-')}: expected at least {minimum}, got {value}")
+
+
+def run_to_use(system: str, config_type: type, predict: str | None, folder: Path | None) -> Run:
+    """The finished run that --predict takes its parameters from."""
+    if predict is None or folder is None:
+        raise UserError("--predict and --from: expected both, a text and the folder of a finished run")
+    return Run.open(folder, system, config_type)

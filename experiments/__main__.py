@@ -1,0 +1,66 @@
+"""`python -m experiments`: the four quick systems; with a name, one of the five; `all`, all of them."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import tyro
+
+from experiments import autoencoder, cumsum, echo, langid, sentiment
+from experiments.session import Options
+from jaxlstm.errors import UserError
+
+QUICK = (echo, cumsum, autoencoder, langid)
+
+
+def quick(runs: Path = Path("runs"), data_dir: Path | None = None, seed: int = 0) -> None:
+    """The four systems that take seconds each: echo, cumsum, autoencoder, langid.
+
+    Args:
+        runs: Folder in which each run gets a folder of its own, NAME/TIMESTAMP.
+        data_dir: File or folder with the data sets; by default JAXLSTM_DATA, else they are downloaded.
+        seed: Source of all randomness.
+    """
+    for system in QUICK:
+        system.main(replace(system.Config(), seed=seed), Options(runs=runs, data_dir=data_dir))
+
+
+def all_five(runs: Path = Path("runs"), data_dir: Path | None = None, seed: int = 0) -> None:
+    """The four quick systems, then sentiment, which takes minutes.
+
+    Args:
+        runs: Folder in which each run gets a folder of its own, NAME/TIMESTAMP.
+        data_dir: File or folder with the data sets; by default JAXLSTM_DATA, else they are downloaded.
+        seed: Source of all randomness.
+    """
+    quick(runs, data_dir, seed)
+    sentiment.main(replace(sentiment.Config(), seed=seed), Options(runs=runs, data_dir=data_dir))
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command line; the exit code is 2 for whatever the user can put right."""
+    commands = {
+        "quick": quick,
+        "all": all_five,
+        "echo": echo.main,
+        "cumsum": cumsum.main,
+        "autoencoder": autoencoder.main,
+        "langid": langid.main,
+        "sentiment": sentiment.main,
+    }
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            commands,
+            prog="python -m experiments",
+            description="LSTMs written by hand in JAX, on five tasks. Without a name: quick.",
+            args=arguments or ["quick"],
+            config=(tyro.conf.OmitArgPrefixes,),
+        )
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
