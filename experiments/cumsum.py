@@ -18,8 +18,8 @@ from jaxlstm.batches import generated, map_batches
 from jaxlstm.reporting import console, progress_bar, show_parameters, show_result
 from jaxlstm.training import fit
 
-# The last lines of the original's training log; the middle of the 0.9 to 1.0 it swings between.
-ORIGINAL = {"step_accuracy": 0.95}
+# The mean over the last 23 sequences that the original's training log shows, 0.9 to 1.0 each.
+ORIGINAL = {"step_accuracy": 0.952}
 
 
 @dataclass(frozen=True)

@@ -185,11 +185,8 @@ def _examples(ids: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, vo
     """The three most confident reviews judged right and the three judged wrong."""
     confidence = np.abs(probabilities - 0.5)
     right = (probabilities > 0.5) == labels
-    chosen = [
-        index
-        for group in (right, ~right)
-        for index in np.argsort(np.where(group, -confidence, 1))[: min(3, group.sum())]
-    ]
+    chosen = [row for group in (right, ~right) for row in np.argsort(-confidence) if group[row]]
+    chosen = [*chosen[:3], *chosen[right.sum() :][:3]]
     return [
         {
             "text": imdb.decode(ids[index], vocabulary),

@@ -1,17 +1,16 @@
 """The folder that a run leaves: what was asked for, what happened, what came out.
 
-    runs/NAME/TIMESTAMP/
-        config.json      the settings
-        metrics.jsonl    one line for each epoch
-        checkpoints/     the last few training states
-        parameters/      what was learnt
-        *.png            plots
-        result.json      the figures, written last
+runs/NAME/TIMESTAMP/
+    config.json      the settings
+    metrics.jsonl    one line for each epoch
+    checkpoints/     the last few training states
+    parameters/      what was learnt
+    *.png            plots
+    result.json      the figures, written last
 """
 
 import dataclasses
 import json
-import os
 import platform
 import time
 from collections.abc import Callable
@@ -131,4 +130,4 @@ def write_json(path: Path, value: Any) -> None:
 def _write(path: Path, text: str) -> None:
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text)
-    os.replace(partial, path)
+    partial.replace(path)

@@ -131,13 +131,13 @@ class _Bar:
     def __init__(self, progress: Progress, name: str, start: int):
         self.start = start  # bytes that an earlier call brought
         self._progress = progress
-        self._task = progress.add_task(name, total=None)
+        self._task = progress.add_task(name, total=None, visible=False)
         self._received = 0
 
     def update(self, size: int) -> None:
         self._received += size
         total = self.start + self.total if self.total else None
-        self._progress.update(self._task, total=total, completed=self.start + self._received)
+        self._progress.update(self._task, total=total, completed=self.start + self._received, visible=True)
 
     def reset(self) -> None:
         self._received = 0

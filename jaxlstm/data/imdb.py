@@ -219,7 +219,8 @@ def _fingerprint(path: Path) -> str:
 def _load_cache(cache: Path, fingerprint: str) -> Imdb | None:
     """What `_save_cache` wrote; None where it is missing, of another source or damaged."""
     try:
-        with np.load(cache, allow_pickle=False) as arrays:
+        # Opened here, as `np.load` leaves open what turns out to be no archive.
+        with cache.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             if str(arrays["fingerprint"]) != fingerprint:
                 return None
             train, test = (Reviews(*(arrays[f"{split}_{name}"] for name in Reviews._fields)) for split in _SPLITS)

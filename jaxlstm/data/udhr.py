@@ -3,7 +3,6 @@
 import re
 import zipfile
 import zlib
-from difflib import get_close_matches
 from pathlib import Path
 
 from jaxlstm.data.fetch import Source, locate
@@ -59,5 +58,5 @@ def _known(language: str, files: dict, path: Path) -> str:
         return language
     if not files:
         raise DataError(f"{path}: expected text files such as eng.txt in it, found none")
-    close = get_close_matches(language, files, n=5, cutoff=0.4) or ["eng", "fra", "deu", "spa", "..."]
-    raise DataError(f"language: expected one of {len(files)} such as {', '.join(close)}, got {language!r} ({path})")
+    alike = sorted(code for code in files if code[:2] == language[:2].lower()) or ["eng", "fra", "deu", "spa"]
+    raise DataError(f"language: expected one of {len(files)} such as {', '.join(alike[:8])}, got {language!r} ({path})")
