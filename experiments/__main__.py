@@ -1,6 +1,7 @@
 """`python -m experiments`: the four quick systems; with a name, one of the five; `all`, all of them."""
 
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,6 +49,7 @@ def main(arguments: list[str]) -> int:
         "langid": langid.main,
         "sentiment": sentiment.main,
     }
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
         tyro.extras.subcommand_cli_from_dict(
             commands,

@@ -24,14 +24,17 @@ def save(folder: Path, arrays: Any, record: dict[str, Any] | None = None) -> Non
     """Writes a pytree of arrays and a JSON record to `folder`, all or nothing; an older one is replaced."""
     folder = folder.absolute()
     partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
     partial.mkdir(parents=True)
-    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
-        checkpointer.save(partial / _ARRAYS, args=ocp.args.StandardSave(arrays))
-    (partial / _RECORD).write_text(json.dumps({"arrays": _describe(arrays), **(record or {})}))
-    (partial / _DIGESTS).write_text(json.dumps(_digests(partial)))
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    try:
+        with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+            checkpointer.save(partial / _ARRAYS, args=ocp.args.StandardSave(arrays))
+        (partial / _RECORD).write_text(json.dumps({"arrays": _describe(arrays), **(record or {})}))
+        (partial / _DIGESTS).write_text(json.dumps(_digests(partial)))
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def load(folder: Path, like: Any) -> tuple[Any, dict[str, Any]]:

@@ -69,7 +69,7 @@ def fit(
 
     Args:
       loss: (params, batch, key) -> (loss, metrics), both means over the batch; the key is for dropout.
-      params: any pytree of arrays.
+      params: a pytree of arrays, not a bare array (TrainState looks into it).
       optimiser: an optax transformation.
       batches: from `jaxlstm.batches`.
       epochs: how many epochs in all.
@@ -91,6 +91,7 @@ def fit(
         raise ValueError(f"epochs_per_call: expected 1 with early stopping, got {epochs_per_call}")
     _check_finite(params, "initial parameters")
     state = TrainState.create(apply_fn=loss, params=params, tx=optimiser)
+    state = state.replace(step=jnp.zeros((), jnp.int32))  # Flax starts from a Python int, which is no array to save
     best, rows, seconds = params, [], 0.0
     if checkpoints is not None:
         saved = checkpoints.load_latest((state, best))

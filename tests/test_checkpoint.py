@@ -1,0 +1,114 @@
+"""Saved arrays: what comes back is what was saved, and damage never goes unnoticed."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxlstm import checkpoint, init_lstm
+from jaxlstm.checkpoint import Checkpoints
+from jaxlstm.errors import CheckpointError
+
+
+def arrays(value=0.0):
+    return {"lstm": init_lstm(jax.random.key(0), 3, 4), "value": jnp.asarray(value), "steps": jnp.arange(5)}
+
+
+def assert_equal(actual, expected):
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    jax.tree.map(np.testing.assert_array_equal, actual, expected)
+
+
+def files_of(folder):
+    return sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+
+
+def test_what_is_saved_comes_back(tmp_path):
+    checkpoint.save(tmp_path / "a", arrays(0.1), {"rows": [{"loss": 1 / 3}]})
+    like = jax.eval_shape(arrays)
+    loaded, record = checkpoint.load(tmp_path / "a", like)
+    assert_equal(loaded, arrays(0.1))
+    assert record == {"rows": [{"loss": 1 / 3}]}
+
+
+def test_saving_again_replaces(tmp_path):
+    checkpoint.save(tmp_path / "a", arrays(1.0))
+    checkpoint.save(tmp_path / "a", arrays(2.0))
+    assert checkpoint.load(tmp_path / "a", arrays())[0]["value"] == 2.0
+
+
+def test_a_save_that_fails_leaves_nothing(tmp_path):
+    with pytest.raises(TypeError):
+        checkpoint.save(tmp_path / "a", arrays(), {"no JSON": object()})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_damaged_file_is_named(tmp_path):
+    folder = tmp_path / "a"
+    checkpoint.save(folder, arrays())
+    for name in files_of(folder):
+        path = folder / name
+        content = path.read_bytes()
+        for damaged in (content[:-1] + bytes([content[-1] ^ 1]) if content else b"x", content + b"\n"):
+            path.write_bytes(damaged)
+            if name.name == "digests.json" and damaged == content + b"\n":
+                continue  # white space after JSON says nothing else
+            with pytest.raises(CheckpointError, match=r"damaged|unreadable"):
+                checkpoint.load(folder, arrays())
+        path.unlink()
+        with pytest.raises(CheckpointError, match="missing"):
+            checkpoint.load(folder, arrays())
+        path.write_bytes(content)
+    assert_equal(checkpoint.load(folder, arrays())[0], arrays())
+
+
+def test_a_file_too_many_is_named(tmp_path):
+    checkpoint.save(tmp_path / "a", arrays())
+    (tmp_path / "a" / "arrays" / "more").write_text("")
+    with pytest.raises(CheckpointError, match="arrays/more is not part of it"):
+        checkpoint.load(tmp_path / "a", arrays())
+
+
+def test_other_shapes_are_named(tmp_path):
+    checkpoint.save(tmp_path / "a", {"w": jnp.zeros((2, 3))})
+    with pytest.raises(CheckpointError, match=r"expected \['w'\] to be float32\[2, 4\], it is float32\[2, 3\]"):
+        checkpoint.load(tmp_path / "a", {"w": jnp.zeros((2, 4))})
+    with pytest.raises(CheckpointError, match=r"expected \['w'\] to be absent"):
+        checkpoint.load(tmp_path / "a", {})
+
+
+def test_no_folder_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match="nothing: expected a folder of saved arrays, there is none"):
+        checkpoint.load(tmp_path / "nothing", arrays())
+
+
+def test_the_newest_few_are_kept(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "run", keep=2)
+    assert checkpoints.epochs() == []
+    assert checkpoints.load_latest(arrays()) is None
+    for epoch in (1, 2, 10):
+        checkpoints.save(epoch, arrays(float(epoch)), {"rows": epoch})
+    assert checkpoints.epochs() == [2, 10]
+    epoch, loaded, record = checkpoints.load_latest(arrays())
+    assert (epoch, record) == (10, {"rows": 10})
+    assert_equal(loaded, arrays(10.0))
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    for epoch in (1, 2):
+        checkpoints.save(epoch, arrays(float(epoch)), {})
+    (checkpoints.path(2) / "record.json").write_text("{")
+    with pytest.warns(UserWarning, match=r"2: record\.json is damaged; trying the checkpoint before it"):
+        epoch, loaded, _ = checkpoints.load_latest(arrays())
+    assert epoch == 1
+    assert loaded["value"] == 1.0
+
+
+def test_a_checkpoint_that_was_being_written_is_passed_over(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, arrays(1.0), {})
+    (tmp_path / "2.partial").mkdir()
+    assert checkpoints.epochs() == [1]
+    checkpoints.save(2, arrays(2.0), {})
+    assert checkpoints.epochs() == [1, 2]

@@ -1,0 +1,58 @@
+"""Losses against their formulas in NumPy, and masks that let nothing through."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxlstm import losses
+
+RNG = np.random.default_rng(0)
+LOGITS = RNG.standard_normal((3, 5, 4)).astype(np.float32)
+LABELS = RNG.integers(0, 4, (3, 5), np.int32)
+BINARY = (LABELS > 1).astype(np.float32)
+MASK = RNG.random((3, 5)) < 0.6
+
+
+def log_softmax(logits):
+    return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+
+
+@pytest.mark.parametrize("mask", [None, MASK])
+def test_values(mask):
+    chosen = np.ones((3, 5), bool) if mask is None else mask
+    given = None if mask is None else jnp.asarray(mask)
+    picked = np.take_along_axis(log_softmax(LOGITS), LABELS[..., None], axis=-1)[..., 0]
+    assert losses.cross_entropy(LOGITS, LABELS, given) == pytest.approx(-picked[chosen].mean(), rel=1e-5)
+    hits = (LOGITS.argmax(axis=-1) == LABELS)[chosen]
+    assert losses.accuracy(jnp.asarray(LOGITS), LABELS, given) == pytest.approx(hits.mean(), rel=1e-6)
+
+    logits, binary = LOGITS[..., 0], BINARY
+    p = 1 / (1 + np.exp(-logits))
+    entropy = -(binary * np.log(p) + (1 - binary) * np.log(1 - p))
+    assert losses.binary_cross_entropy(logits, binary, given) == pytest.approx(entropy[chosen].mean(), rel=1e-5)
+    hits = ((logits > 0) == (binary > 0))[chosen]
+    assert losses.binary_accuracy(jnp.asarray(logits), binary, given) == pytest.approx(hits.mean(), rel=1e-6)
+
+    targets = RNG.standard_normal((3, 5, 4)).astype(np.float32)
+    squares = ((LOGITS - targets) ** 2).mean(axis=-1)
+    assert losses.squared_error(LOGITS, targets, given) == pytest.approx(squares[chosen].mean(), rel=1e-5)
+
+
+def test_what_is_masked_may_be_nan():
+    broken = jnp.where(MASK[..., None], LOGITS, jnp.nan)
+    for value, gradient in (
+        jax.value_and_grad(lambda logits: losses.cross_entropy(logits, LABELS, MASK))(broken),
+        jax.value_and_grad(lambda logits: losses.squared_error(logits, jnp.zeros((3, 5, 4)), MASK))(broken),
+        jax.value_and_grad(lambda logits: losses.binary_cross_entropy(logits[..., 0], 1.0 * (LABELS > 1), MASK))(
+            broken
+        ),
+    ):
+        assert np.isfinite(value)
+        assert np.isfinite(gradient).all()
+        assert (np.asarray(gradient)[~MASK] == 0).all()
+        assert np.abs(gradient).max() > 0.01
+
+
+def test_nothing_left_is_zero():
+    assert losses.masked_mean(jnp.ones(3), jnp.zeros(3, bool)) == 0

@@ -1,0 +1,141 @@
+"""The models: sizes of the originals, values against the cell, probabilities that sum to one."""
+
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracle
+import pytest
+from compare import assert_close
+
+from jaxlstm import init_lstm, lstm, models
+from jaxlstm.layers import DenseParams, dense, dropout_scale, init_dense, init_embedding
+from jaxlstm.runs import count_parameters
+from jaxlstm.trace import trace
+
+KEY = jax.random.key(0)
+
+
+def uniform(*shape):
+    return jax.random.uniform(jax.random.key(1), shape, minval=-1.0)
+
+
+def test_sizes_are_those_of_the_originals():
+    echo = models.init_classifier(KEY, 100, 25, 100)
+    assert (count_parameters(echo.lstm), count_parameters(echo.head)) == (12_600, 2_600)
+    sentiment = models.init_classifier(KEY, 128, 128, 1, vocabulary_size=2000)
+    assert count_parameters(sentiment) == 2000 * 128 + 131_584 + 129
+    assert count_parameters(models.init_language_model(KEY, 44, 128)) == 88_576 + 5_676
+    autoencoder = models.init_autoencoder(KEY, 1, 100)
+    assert [count_parameters(part) for part in autoencoder] == [40_800, 80_400 + 101]
+
+
+def test_a_classifier_reads_the_last_valid_hidden_state():
+    params = models.init_classifier(KEY, 3, 4, 2)
+    xs, lengths = uniform(2, 5, 3), np.array([5, 2])
+    for row in range(2):
+        state, _ = oracle_state(params.lstm, xs[row : row + 1, : lengths[row]])
+        expected = state @ np.asarray(params.head.w) + np.asarray(params.head.b)
+        assert_close(models.classify(params, xs, lengths=lengths)[row], expected[0], 2e-6)
+
+
+def oracle_state(params, xs):
+    (h, _), ys = oracle.lstm(params, xs)
+    return h, ys
+
+
+def test_a_tagger_labels_every_step():
+    params = models.init_tagger(KEY, 3, 4, 2)
+    xs = uniform(2, 5, 3)
+    _, ys = oracle_state(params.lstm, xs)
+    assert_close(models.tag(params, xs), ys @ np.asarray(params.head.w) + np.asarray(params.head.b), 2e-6)
+
+
+def test_padding_ids_change_nothing_under_a_mask():
+    params = models.init_classifier(KEY, 4, 5, 1, vocabulary_size=9)
+    padded = jnp.array([[0, 0, 3, 8]])
+    np.testing.assert_allclose(
+        models.classify(params, padded, mask=padded != 0), models.classify(params, padded[:, 2:]), rtol=1e-6
+    )
+
+
+def test_dropout_needs_a_key_and_is_the_same_at_every_step():
+    params = models.init_classifier(KEY, 4, 5, 1)
+    xs = uniform(64, 6, 4)
+    plain = models.classify(params, xs, dropout=0.5, recurrent_dropout=0.5)
+    np.testing.assert_array_equal(plain, models.classify(params, xs))
+    key_input, key_recurrent = jax.random.split(KEY)
+    scaled = xs * dropout_scale(key_input, 0.5, (64, 1, 4))
+    state, _ = lstm(params.lstm, scaled, h_scale=dropout_scale(key_recurrent, 0.5, (64, 5)))
+    dropped = models.classify(params, xs, key=KEY, dropout=0.5, recurrent_dropout=0.5)
+    np.testing.assert_allclose(dropped, dense(params.head, state.h), rtol=1e-5)
+    assert not np.allclose(dropped, plain)
+
+
+def test_dropout_scale_keeps_the_mean():
+    scale = np.asarray(dropout_scale(KEY, 0.2, (100_000,)))
+    assert set(np.unique(scale)) == {0.0, np.float32(1.25)}
+    assert abs(scale.mean() - 1) < 5 * 0.5 / math.sqrt(100_000)
+    for rate in (-0.1, 1.0):
+        with pytest.raises(ValueError, match=f"rate: expected 0 or more and less than 1, got {rate}"):
+            dropout_scale(KEY, rate, (1,))
+
+
+def test_the_probabilities_of_all_strings_sum_to_one():
+    params = models.init_language_model(KEY, 4, 5)
+    strings = jnp.array(list(itertools.product(range(4), repeat=3)))
+    log_p = models.log_probabilities(params, strings, 0)
+    assert log_p.shape == (64, 3)
+    assert float(jnp.exp(log_p.sum(axis=1)).sum()) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_characters_probability_depends_on_those_before_it_alone():
+    params = models.init_language_model(KEY, 6, 5)
+    one = models.log_probabilities(params, jnp.array([1, 2, 3, 4]), 0)
+    other = models.log_probabilities(params, jnp.array([1, 2, 3, 5]), 0)
+    np.testing.assert_allclose(one[:3], other[:3], rtol=1e-6)
+    logits = models.next_symbol_logits(params, jnp.array([0, 1]))
+    assert float(one[1]) == pytest.approx(float(jax.nn.log_softmax(logits[1])[2]), rel=1e-5)
+
+
+def test_autoencoder_heads_decode_the_encoders_code():
+    params = models.init_composite(KEY, 2, 6)
+    xs = uniform(3, 5, 2)
+    code, _ = oracle.lstm(params.encoder, xs, activation=oracle.relu)
+    assert_close(models.encode(params.encoder, xs, activation=jax.nn.relu), code[0], 2e-6)
+    rebuilt, predicted = models.reconstruct_and_predict(params, xs, activation=jax.nn.relu)
+    assert (rebuilt.shape, predicted.shape) == ((3, 5, 2), (3, 4, 2))
+    for decoder, steps, outputs in ((params.reconstruction, 5, rebuilt), (params.prediction, 4, predicted)):
+        repeated = np.repeat(np.asarray(code[0])[:, None], steps, axis=1)
+        _, ys = oracle.lstm(decoder.lstm, repeated, activation=oracle.relu)
+        assert_close(outputs, ys @ np.asarray(decoder.head.w) + np.asarray(decoder.head.b), 3e-6)
+    alone = models.AutoencoderParams(params.encoder, params.reconstruction)
+    np.testing.assert_allclose(models.reconstruct(alone, xs, activation=jax.nn.relu), rebuilt, rtol=1e-5)
+
+
+def test_layers():
+    x = np.asarray(uniform(2, 3, 4))
+    params = DenseParams(uniform(4, 5), uniform(5))
+    assert_close(dense(params, x), x @ np.asarray(params.w) + np.asarray(params.b), 1e-6)
+    limit = math.sqrt(6 / (40 + 60))
+    w = np.abs(init_dense(KEY, 40, 60).w)
+    assert 0.95 * limit < w.max() <= limit
+    embedding = np.abs(init_embedding(KEY, 50, 30))
+    assert embedding.shape == (50, 30)
+    assert 0.045 < embedding.max() <= 0.05
+
+
+def test_a_trace_shows_what_the_cell_computed():
+    params = init_lstm(KEY, 3, 4)
+    xs = uniform(2, 6, 3)
+    inside = trace(params, xs)
+    state, ys = lstm(params, xs)
+    np.testing.assert_allclose(inside.h, ys, rtol=1e-5)
+    np.testing.assert_allclose(inside.c[:, -1], state.c, rtol=1e-5)
+    c_before = np.concatenate([np.zeros((2, 1, 4)), inside.c[:, :-1]], axis=1)
+    np.testing.assert_allclose(inside.c, inside.f * c_before + inside.i * inside.g, atol=1e-6)
+    np.testing.assert_allclose(inside.h, inside.o * np.tanh(inside.c), atol=1e-6)
+    first = np.split(np.asarray(xs[:, 0]) @ np.asarray(params.w_x) + np.asarray(params.b), 4, axis=-1)
+    np.testing.assert_allclose(inside.f[:, 0], 1 / (1 + np.exp(-first[1])), atol=1e-6)

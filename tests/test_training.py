@@ -1,0 +1,170 @@
+"""The training loop: the same steps as written by hand, resumed bit for bit, stopped where it must."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxlstm.batches import Batches, Stream, batches_of, generated, map_batches
+from jaxlstm.checkpoint import Checkpoints
+from jaxlstm.errors import DivergedError
+from jaxlstm.training import EarlyStopping, fit
+
+XS = np.random.default_rng(0).standard_normal((23, 3)).astype(np.float32)
+YS = (XS @ np.array([1.0, -2.0, 0.5], np.float32)).astype(np.float32)
+KEY = jax.random.key(7)
+
+
+def loss(params, batch, key):
+    xs, ys = batch
+    error = xs @ params["w"] - ys
+    noise = jax.random.normal(key)
+    return jnp.mean(error**2) + 0 * noise, {"absolute": jnp.mean(jnp.abs(error)), "noise": noise}
+
+
+def train(epochs=6, batches=None, optimiser=None, **options):
+    batches = batches_of((XS, YS), 5) if batches is None else batches
+    return fit(loss, {"w": jnp.zeros(3)}, optimiser or optax.adam(0.1), batches, epochs=epochs, key=KEY, **options)
+
+
+def test_steps_are_those_of_gradient_descent_written_by_hand():
+    fitted = train(epochs=2, optimiser=optax.sgd(0.1))
+    params = np.zeros(3)
+    for epoch, row in enumerate(fitted.rows):
+        key_order, _ = jax.random.split(jax.random.fold_in(KEY, epoch))
+        order = np.asarray(jax.random.permutation(key_order, 23))[:20].reshape(4, 5)
+        losses = []
+        for rows in order:
+            error = XS[rows] @ params - YS[rows]
+            losses.append(np.mean(error**2))
+            params = params - 0.1 * 2 * XS[rows].T @ error / 5
+        assert row["epoch"] == epoch + 1
+        assert row["loss"] == pytest.approx(np.mean(losses), rel=1e-5)
+    np.testing.assert_allclose(fitted.params["w"], params, rtol=1e-5)
+    assert fitted.best_epoch == 2
+
+
+def test_it_learns():
+    assert train(epochs=60).rows[-1]["loss"] < 1e-4 < train(epochs=1).rows[-1]["loss"]
+
+
+def test_a_stream_takes_the_same_steps_as_data_on_the_device():
+    stream = batches_of((XS, YS), 5, device_bytes=10)
+    assert isinstance(stream, Stream)
+    assert isinstance(batches_of((XS, YS), 5), Batches)
+    streamed, resident = train(batches=stream), train()
+    np.testing.assert_allclose(streamed.params["w"], resident.params["w"], rtol=1e-5)
+    for ours, theirs in zip(streamed.rows, resident.rows, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-5)
+
+
+def test_an_epoch_takes_every_example_once():
+    batches = batches_of(np.arange(20), 5)
+    for seed in (0, 1):
+        plan = batches.plan(batches.data, jax.random.key(seed))
+        taken = np.concatenate([batches.take(batches.data, plan, step) for step in range(batches.steps)])
+        np.testing.assert_array_equal(np.sort(taken), np.arange(20))
+    assert not np.array_equal(taken, np.arange(20))
+
+
+def test_generated_batches_are_all_different():
+    batches = generated(lambda key: jax.random.uniform(key, (4,)), steps=3)
+    drawn = [
+        batches.take(batches.data, batches.plan(batches.data, jax.random.key(k)), s) for k in (0, 1) for s in range(3)
+    ]
+    assert len(np.unique(np.stack(drawn))) == 24
+
+
+def test_epochs_in_one_call_change_nothing():
+    one, many = train(), train(epochs_per_call=4)
+    assert one.rows == many.rows
+    np.testing.assert_array_equal(one.params["w"], many.params["w"])
+
+
+@pytest.mark.parametrize("stop", [1, 3, 5])
+def test_a_resumed_run_is_the_same_bit_for_bit(tmp_path, stop):
+    whole = train(checkpoints=Checkpoints(tmp_path / "whole"), checkpoint_every=2)
+    checkpoints = Checkpoints(tmp_path / "parts")
+    train(epochs=stop, checkpoints=checkpoints, checkpoint_every=2)
+    resumed = train(checkpoints=checkpoints, checkpoint_every=2)
+    assert resumed.rows == whole.rows
+    np.testing.assert_array_equal(resumed.params["w"], whole.params["w"])
+    assert Checkpoints(tmp_path / "whole").epochs() == [2, 4, 6]
+
+
+def test_early_stopping_keeps_the_best_parameters(tmp_path):
+    values = iter([3.0, 1.0, 2.0, 1.0, 5.0, 0.0])
+    seen = []
+
+    def validate(params):
+        seen.append(np.asarray(params["w"]))
+        return {"loss": next(values)}
+
+    stopping = EarlyStopping("validation_loss", patience=2)
+    checkpoints = Checkpoints(tmp_path)
+    fitted = train(epochs=6, validate=validate, stopping=stopping, checkpoints=checkpoints)
+    assert [row["validation_loss"] for row in fitted.rows] == [3.0, 1.0, 2.0, 1.0]
+    assert fitted.best_epoch == 2
+    np.testing.assert_array_equal(fitted.params["w"], seen[1])
+    again = train(epochs=6, validate=validate, stopping=stopping, checkpoints=checkpoints)
+    assert again.rows == fitted.rows
+    np.testing.assert_array_equal(again.params["w"], seen[1])
+
+
+def test_early_stopping_can_maximise():
+    values = iter([0.1, 0.9, 0.2])
+    stopping = EarlyStopping("validation_accuracy", patience=1, maximise=True)
+    fitted = train(validate=lambda params: {"accuracy": next(values)}, stopping=stopping)
+    assert (fitted.best_epoch, len(fitted.rows)) == (2, 3)
+
+
+def test_early_stopping_wants_one_epoch_in_a_call():
+    with pytest.raises(ValueError, match="epochs_per_call: expected 1 with early stopping, got 2"):
+        train(stopping=EarlyStopping("loss", 1), epochs_per_call=2)
+
+
+def test_a_nan_at_the_start_is_named():
+    params = {"lstm": {"w": jnp.array([0.0, jnp.nan])}}
+    with pytest.raises(DivergedError, match=r"initial parameters: expected finite numbers, lstm\.w holds a NaN"):
+        fit(loss, params, optax.sgd(0.1), batches_of((XS, YS), 5), epochs=1, key=KEY)
+
+
+def test_a_loss_that_turns_nan_is_named_with_epoch_step_and_checkpoint(tmp_path):
+    def data(bad_step):
+        ys = np.ones((4, 5), np.float32)
+        if bad_step is not None:
+            ys[bad_step, 0] = np.nan
+        xs = np.ones((4, 5, 3), np.float32)
+        return Batches(4, (xs, ys), lambda data, key: (), lambda data, _, step: jax.tree.map(lambda a: a[step], data))
+
+    checkpoints = Checkpoints(tmp_path)
+    with pytest.raises(DivergedError, match=r"the loss is nan at epoch 1, step 3; .* last good checkpoint: none"):
+        train(batches=data(2), checkpoints=checkpoints)
+    assert checkpoints.epochs() == []
+    train(epochs=2, batches=data(None), checkpoints=checkpoints)
+    with pytest.raises(DivergedError, match=rf"at epoch 3, step 4; .* last good checkpoint: {checkpoints.path(2)}$"):
+        train(batches=data(3), checkpoints=checkpoints)
+    assert checkpoints.epochs() == [1, 2]
+
+
+def test_parameters_that_turn_nan_in_the_last_step_are_named():
+    overflow = optax.stateless(lambda updates, params: jax.tree.map(lambda u: u * jnp.inf, updates))
+    with pytest.raises(DivergedError, match="parameters after epoch 1: expected finite numbers"):
+        train(epochs=1, batches=batches_of((XS, YS), 23), optimiser=overflow)
+
+
+@pytest.mark.parametrize("batch_size", [0, 24])
+def test_batch_sizes_out_of_range(batch_size):
+    with pytest.raises(ValueError, match=f"batch_size: expected 1 to 23, the number of examples, got {batch_size}"):
+        batches_of((XS, YS), batch_size)
+
+
+def test_arrays_of_different_lengths():
+    with pytest.raises(ValueError, match=r"expected one length for every leading axis, got \[22, 23\]"):
+        batches_of((XS, YS[1:]), 5)
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 23, 100])
+def test_map_batches_is_the_function_on_the_whole(batch_size):
+    np.testing.assert_allclose(map_batches(lambda xs: xs.sum(axis=1), XS, batch_size), XS.sum(axis=1), rtol=1e-6)
