@@ -1,0 +1,25 @@
+"""Figures of what a model learnt and how it behaves.
+
+Plots know no model: they take NumPy arrays, or lists of dicts, and return a `matplotlib.figure.Figure`.
+They never touch pyplot, so they work without a screen and in threads. `save` writes one as a PNG.
+"""
+
+from jaxlstm.plots.decisions import confusion, roc, score_histogram
+from jaxlstm.plots.figures import save
+from jaxlstm.plots.learning import learning_curves
+from jaxlstm.plots.memory import gates
+from jaxlstm.plots.sequences import crossing, reconstruction
+from jaxlstm.plots.texts import character_scores, examples
+
+__all__ = [
+    "character_scores",
+    "confusion",
+    "crossing",
+    "examples",
+    "gates",
+    "learning_curves",
+    "reconstruction",
+    "roc",
+    "save",
+    "score_histogram",
+]

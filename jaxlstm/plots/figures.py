@@ -1,0 +1,85 @@
+"""What all plots share: colours, the look of a panel, symbols along an axis, and writing a PNG."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+# From the palette of Okabe & Ito (2008), told apart under every common form of colour blindness.
+BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+GREY, LIGHT_GREY, INK = "#767676", "#DDDDDD", "#222222"
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE)
+
+_SIGNS = str.maketrans(
+    {
+        " ": "\N{OPEN BOX}",
+        "\t": "\N{RIGHTWARDS ARROW}",
+        "\n": "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}",
+    }
+)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of so many inches, whose panels make room for their labels."""
+    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+
+
+def dress(axes: Axes, title: str = "", x: str = "", y: str = "", grid: bool = True) -> None:
+    """Title, axis labels and the common look: no frame on the open sides, a faint grid behind the data."""
+    axes.set_title(title, loc="left", fontsize=11, color=INK, parse_math=False)
+    axes.set_xlabel(x, fontsize=10, color=INK)
+    axes.set_ylabel(y, fontsize=10, color=INK)
+    axes.tick_params(labelsize=9, color=GREY, labelcolor=INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(GREY)
+    axes.set_axisbelow(True)
+    if grid:
+        axes.grid(color=LIGHT_GREY, linewidth=0.6)
+
+
+def whole_numbers(axis: Axis) -> None:
+    """Ticks at whole numbers alone: steps and epochs have no halves."""
+    axis.set_major_locator(MaxNLocator(nbins="auto", integer=True, min_n_ticks=1))
+
+
+def label_steps(axis: Axis, symbols: Sequence[object], most: int, through: int = 0) -> None:
+    """A symbol at each step, or at every second, third ... where there are more than `most`.
+
+    Thinned or not, the step `through` keeps its label. White space is drawn as visible signs.
+    """
+    stride = math.ceil(len(symbols) / most)
+    steps = range(through % stride, len(symbols), stride)
+    axis.set_ticks(steps, [visible(str(symbols[step])) for step in steps], parse_math=False)
+
+
+def visible(text: str) -> str:
+    """The text with signs in place of white space, which a label would not show."""
+    return text.translate(_SIGNS)
+
+
+def check_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Raises a ValueError that names the array unless it has the shape."""
+    if array.shape != shape:
+        raise ValueError(f"{name}: expected shape {list(shape)}, got {list(array.shape)}")
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes the figure as a PNG, all or nothing: under another name first, then renamed.
+
+    Raises:
+      ValueError: a name that does not end in .png.
+      OSError: the folder is missing or cannot be written to.
+    """
+    if path.suffix != ".png":
+        raise ValueError(f"path: expected a name that ends in .png, got {path.name}")
+    partial = path.with_name(path.name + ".partial")
+    try:
+        figure.savefig(partial, format="png", dpi=150)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,90 @@
+"""Inside an LSTM: its gates and states over the steps of one sequence."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from jaxlstm.plots.figures import GREY, INK, ORANGE, check_shape, dress, label_steps, new_figure, whole_numbers
+
+_PANELS = {
+    "i": "Input gate i: what is written",
+    "f": "Forget gate f: what is kept",
+    "g": "Candidate g: what would be written",
+    "o": "Output gate o: what is shown",
+    "c": "Cell state c: what is held",
+    "h": "Hidden state h: what comes out",
+}
+_SIGMOID = "ifo"
+_MOST_SYMBOLS = 60
+
+
+def gates(trace: Any, symbols: Sequence[object] | None = None, mark: int | None = None) -> Figure:
+    """Heat maps of the gates and states, time along the shared x axis, a row for each unit.
+
+    The units are sorted by how much of their cell state lasts from the marked step (or the first) to
+    the end, |c_mark| * f_{mark+1} * ... * f_T: those that hold what they then had are at the top.
+
+    Args:
+      trace: arrays i, f, g, o, c and h, [T, H] each, of one sequence, as `jaxlstm.trace.trace` gives them.
+      symbols: [T], what was read at each step; written along the top.
+      mark: a step to point at, 0 to T - 1.
+
+    Raises:
+      ValueError: arrays of other shapes, another number of symbols, or a mark that is not a step.
+    """
+    arrays = {name: np.asarray(getattr(trace, name)) for name in _PANELS}
+    if arrays["c"].ndim != 2:
+        raise ValueError(f"trace.c: expected shape [T, H], got {list(arrays['c'].shape)}")
+    steps, units = arrays["c"].shape
+    for name, array in arrays.items():
+        check_shape(f"trace.{name}", array, (steps, units))
+    if symbols is not None and len(symbols) != steps:
+        raise ValueError(f"symbols: expected one for each of {steps} steps, got {len(symbols)}")
+    if mark is not None and not 0 <= mark < steps:
+        raise ValueError(f"mark: expected a step, 0 to {steps - 1}, got {mark}")
+
+    order = _by_retention(arrays["f"], arrays["c"], mark or 0)
+    figure = new_figure(11, 13)
+    panels = figure.subplots(len(_PANELS), 1, sharex=True)
+    for axes, (name, title) in zip(panels, _PANELS.items(), strict=True):
+        _heat_map(figure, axes, arrays[name][:, order].T, title, sigmoid=name in _SIGMOID)
+        if mark is not None:
+            for edge in (mark - 0.5, mark + 0.5):
+                axes.axvline(edge, color=ORANGE, linewidth=1.6)
+    panels[-1].set_xlabel("step", fontsize=10, color=INK)
+    whole_numbers(panels[-1].xaxis)
+    if symbols is not None:
+        _write_symbols(panels[0], symbols, mark)
+    return figure
+
+
+def _by_retention(f: np.ndarray, c: np.ndarray, mark: int) -> np.ndarray:
+    """The units, those first whose cell state at `mark` reaches the last step the least diminished."""
+    tiny = np.finfo(np.float32).tiny  # the logarithm of a closed gate stays a number
+    lasting = np.log(np.abs(c[mark]) + tiny) + np.log(f[mark + 1 :] + tiny).sum(axis=0)
+    return np.argsort(-lasting, kind="stable")
+
+
+def _heat_map(figure: Figure, axes: Axes, values: np.ndarray, title: str, *, sigmoid: bool) -> None:
+    limit = max(np.abs(values).max(), 1e-6)
+    scale = {"cmap": "Greens", "vmin": 0, "vmax": 1} if sigmoid else {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
+    image = axes.imshow(values, aspect="auto", interpolation="nearest", **scale)
+    dress(axes, title, y="unit, sorted", grid=False)
+    axes.set_yticks([])
+    bar = figure.colorbar(image, ax=axes, aspect=12, pad=0.01)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=9, color=INK, labelcolor=INK)
+
+
+def _write_symbols(axes: Axes, symbols: Sequence[object], mark: int | None) -> None:
+    top = axes.secondary_xaxis("top")
+    widest = max(len(str(symbol)) for symbol in symbols)
+    label_steps(top.xaxis, symbols, most=_MOST_SYMBOLS, through=mark or 0)
+    top.tick_params(labelsize=8, color=GREY, labelcolor=INK, labelrotation=90 if widest > 3 else 0)
+    top.spines["top"].set_visible(False)
+    if mark is not None:
+        label = top.xaxis.get_ticklabels()[list(top.get_xticks()).index(mark)]
+        label.set(color=ORANGE, fontweight="bold", fontsize=11)

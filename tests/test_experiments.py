@@ -1,0 +1,256 @@
+"""Each experiment at a tiny size through its command line: what it leaves, its errors, killing and resuming."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+import zipfile
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments.__main__ import main
+from jaxlstm.data.sample import load_sample
+
+ROOT = Path(__file__).parent.parent
+ECHO = ["echo", "--length", "8", "--num-symbols", "6", "--hidden-size", "5", "--test-size", "30"]
+
+
+@pytest.fixture(scope="module")
+def declaration(tmp_path_factory):
+    """A stand-in for the corpus of the Declaration, made of the bilingual sample."""
+    path = tmp_path_factory.mktemp("data") / "udhr2.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for code, language in (("eng", "english"), ("fra", "french")):
+            archive.writestr(f"udhr2/{code}.txt", load_sample(language)[:1500])
+    return path
+
+
+@pytest.fixture(scope="module")
+def reviews(tmp_path_factory):
+    """A stand-in for the reviews, where one word decides."""
+    path = tmp_path_factory.mktemp("data") / "aclImdb_v1.tar.gz"
+    rng = np.random.default_rng(0)
+    with tarfile.open(path, "w:gz") as archive:
+        for split in ("train", "test"):
+            for label, word in (("pos", "wonderful"), ("neg", "dreadful")):
+                for index in range(20):
+                    words = [*rng.choice(["a", "film", "of", "its", "time"], 6), word]
+                    content = " ".join(rng.permutation(words)).encode()
+                    member = tarfile.TarInfo(f"aclImdb/{split}/{label}/{index}_1.txt")
+                    member.size = len(content)
+                    archive.addfile(member, BytesIO(content))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAXLSTM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("JAXLSTM_DATA", raising=False)
+
+
+def run(tmp_path, *arguments):
+    """Runs a command and returns the folder it leaves, with its result.json."""
+    assert main([*arguments, "--runs", str(tmp_path / "runs")]) == 0
+    (folder,) = (tmp_path / "runs" / arguments[0]).iterdir()
+    return folder, json.loads((folder / "result.json").read_text())
+
+
+def rows_of(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def check_result(folder, result, system, metrics, plots):
+    assert result.keys() == {
+        "system", "metrics", "original", "config", "parameters", "seconds", "device", "versions",
+    }  # fmt: skip
+    assert result["system"] == system
+    assert metrics <= result["metrics"].keys()
+    assert json.loads((folder / "config.json").read_text()) == {"system": system, **result["config"]}
+    for name in plots:
+        assert (folder / name).read_bytes().startswith(b"\x89PNG"), name
+    assert not list(folder.rglob("*.partial"))
+
+
+def test_echo(tmp_path, capsys):
+    folder, result = run(tmp_path, *ECHO, "--epochs", "2", "--steps-per-epoch", "3")
+    check_result(folder, result, "echo", {"accuracy"}, ["learning.png", "gates.png"])
+    assert result["parameters"] == 4 * 5 * (6 + 5 + 1) + 6 * (5 + 1)
+    assert [row["epoch"] for row in rows_of(folder)] == [1, 2]
+    assert "original" in capsys.readouterr().out
+
+
+def test_echo_learns(tmp_path):
+    _, result = run(tmp_path, *ECHO, "--epochs", "4", "--steps-per-epoch", "150", "--hidden-size", "12")
+    assert result["metrics"]["accuracy"] == 1.0
+
+
+def test_cumsum(tmp_path):
+    folder, result = run(tmp_path, "cumsum", "--epochs", "2", "--steps-per-epoch", "40", "--test-size", "200")
+    check_result(folder, result, "cumsum", {"step_accuracy", "sequence_accuracy"}, ["learning.png", "crossing.png"])
+    assert result["metrics"]["step_accuracy"] > 0.8 >= result["metrics"]["sequence_accuracy"]
+
+
+def test_autoencoder(tmp_path, capsys):
+    folder, result = run(tmp_path, "autoencoder", "--epochs", "60", "--checkpoint-every", "30", "--hidden-size", "20")
+    metrics = {"max_abs_error", "composite_max_abs_error", "prediction_max_abs_error"}
+    check_result(folder, result, "autoencoder", metrics, ["learning.png", "reconstruction.png", "composite.png"])
+    assert max(result["metrics"][name] for name in metrics) < 0.4
+    assert (folder / "encoder").is_dir()
+    assert "[1, 20]" in capsys.readouterr().out
+
+
+def test_langid(tmp_path, declaration, capsys):
+    folder, result = run(
+        tmp_path,
+        "langid",
+        "--data-dir",
+        str(declaration),
+        "--hidden-size",
+        "16",
+        "--epochs",
+        "6",
+        "--short-epochs",
+        "1",
+    )
+    plots = ["learning_english.png", "learning_french.png", "roc.png", "scores.png", "characters.png"]
+    check_result(folder, result, "langid", {"auc", "accuracy", "auc_after_1_epochs"}, plots)
+    assert result["metrics"]["auc"] > 0.7
+    assert "P(character | prefix)" in capsys.readouterr().out
+    for text, language in (
+        ("the people of the town and their", "english"),
+        ("les gens de la ville et leurs", "french"),
+    ):
+        assert main(["langid", "--predict", text, "--from", str(folder)]) == 0
+        assert capsys.readouterr().out.startswith(language)
+
+
+def test_langid_offline_uses_the_sample_and_says_so(tmp_path, monkeypatch, capsys):
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # the discard port: nobody listens
+    run(tmp_path, "langid", "--hidden-size", "4", "--epochs", "1", "--short-epochs", "1")
+    assert "bilingual sample" in capsys.readouterr().out
+
+
+def test_sentiment(tmp_path, reviews, capsys):
+    folder, result = run(
+        tmp_path, "sentiment", "--data-dir", str(reviews), "--num-words", "20", "--length", "8", "--epochs", "12",
+        "--hidden-size", "8", "--embedding-size", "8", "--batch-size", "4", "--learning-rate", "0.02",
+        "--patience", "12", "--validation-fraction", "0.2",
+    )  # fmt: skip
+    check_result(folder, result, "sentiment", {"accuracy"}, ["learning.png", "confusion.png", "examples.png"])
+    assert result["metrics"]["accuracy"] > 0.9
+    capsys.readouterr()
+    for text, verdict in (("A wonderful film", "positive"), ("a dreadful film", "negative")):
+        assert main(["sentiment", "--predict", text, "--from", str(folder)]) == 0
+        assert capsys.readouterr().out.startswith(verdict)
+
+
+def python(*arguments, **options):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen([sys.executable, "-m", "experiments", *arguments], cwd=ROOT, env=environment, **options)
+
+
+@pytest.mark.parametrize("system", [ECHO, ["cumsum", "--test-size", "30"]], ids=["echo", "cumsum"])
+def test_a_killed_run_resumes_to_the_same_end(tmp_path, system):
+    settings = [*system, "--epochs", "40", "--steps-per-epoch", "20", "--checkpoint-every", "1"]
+    whole, expected = run(tmp_path, *settings)
+    process = python(*settings, "--runs", str(tmp_path / "killed"), stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "killed").glob("*/*/checkpoints/3")):
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    (folder,) = (tmp_path / "killed").glob("*/*")
+    assert not (folder / "result.json").exists()
+    assert main([system[0], "--resume", str(folder)]) == 0
+    assert json.loads((folder / "result.json").read_text())["metrics"] == expected["metrics"]
+    assert (folder / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+
+
+def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path):
+    settings = [*ECHO, "--epochs", "4", "--steps-per-epoch", "3", "--checkpoint-every", "1"]
+    folder, expected = run(tmp_path, *settings)
+    (folder / "checkpoints" / "4" / "record.json").write_text("{}")
+    with pytest.warns(UserWarning, match=r"checkpoints/4: record\.json is damaged"):
+        assert main(["echo", "--resume", str(folder)]) == 0
+    assert json.loads((folder / "result.json").read_text())["metrics"] == expected["metrics"]
+
+
+def error_of(capsys, *arguments):
+    """The one line that a command prints before it exits with code 2."""
+    assert main(list(arguments)) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    return line
+
+
+def test_bad_settings_are_named(tmp_path, capsys):
+    runs = ["--runs", str(tmp_path / "runs")]
+    line = error_of(capsys, "echo", "--position", "50", *runs)
+    assert line == "error: --position: expected 0 to 49, a step of the sequence, got 50"
+    assert error_of(capsys, "cumsum", "--epochs", "0", *runs) == "error: --epochs: expected at least 1, got 0"
+    line = error_of(capsys, "sentiment", "--dropout", "1", *runs)
+    assert line == "error: --dropout: expected 0 or more and less than 1, got 1.0"
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_diverging_run_is_named(tmp_path, capsys):
+    line = error_of(
+        capsys, *ECHO, "--epochs", "2", "--steps-per-epoch", "3", "--learning-rate", "nan", "--runs", str(tmp_path)
+    )
+    assert line.startswith("error: the loss is nan at epoch 1, step 2;")
+    assert line.endswith("last good checkpoint: none")
+
+
+def test_what_is_no_run_is_named(tmp_path, capsys):
+    assert "it has no readable config.json" in error_of(capsys, "echo", "--resume", str(tmp_path))
+    (tmp_path / "config.json").write_text('{"system": "cumsum"}')
+    assert "expected a run of echo, this is one of cumsum" in error_of(capsys, "echo", "--resume", str(tmp_path))
+    (tmp_path / "config.json").write_text('{"system": "echo", "colour": 1}')
+    assert "colour" in error_of(capsys, "echo", "--resume", str(tmp_path))
+
+
+def test_resuming_with_other_settings_is_refused(tmp_path, capsys):
+    folder, _ = run(tmp_path, *ECHO, "--epochs", "1", "--steps-per-epoch", "1")
+    line = error_of(capsys, "echo", "--epochs", "7", "--resume", str(folder))
+    assert "keeps the settings it was started with" in line
+
+
+def test_predict_wants_a_text_and_a_run(tmp_path, capsys):
+    line = error_of(capsys, "langid", "--predict", "text")
+    assert line == "error: --predict and --from: expected both, a text and the folder of a finished run"
+    assert "no readable config.json" in error_of(capsys, "sentiment", "--predict", "a", "--from", str(tmp_path))
+
+
+@pytest.mark.parametrize(("system", "file"), [("langid", "udhr2.zip"), ("sentiment", "aclImdb_v1.tar.gz")])
+def test_missing_data_is_named_and_leaves_nothing(tmp_path, capsys, system, file):
+    (tmp_path / "data").mkdir()
+    arguments = (system, "--data-dir", str(tmp_path / "data"), "--runs", str(tmp_path / "runs"))
+    assert file in error_of(capsys, *arguments)
+    assert not list((tmp_path / "runs").glob("*/*"))
+
+
+def test_unknown_systems_exit_with_code_2():
+    with pytest.raises(SystemExit) as exit_info:
+        main(["nothing"])
+    assert exit_info.value.code == 2
+
+
+def test_the_command_without_a_name_runs_the_quick_four(monkeypatch):
+    import experiments.__main__ as command
+
+    ran = []
+    for system in (*command.QUICK, command.sentiment):
+        monkeypatch.setattr(system, "main", lambda config, options, system=system: ran.append((system, config.seed)))
+    assert main([]) == 0
+    assert [system for system, _ in ran] == list(command.QUICK)
+    ran.clear()
+    assert main(["all", "--seed", "3"]) == 0
+    assert ran == [(system, 3) for system in (*command.QUICK, command.sentiment)]
