@@ -49,13 +49,15 @@ def main(arguments: list[str]) -> int:
         "langid": langid.main,
         "sentiment": sentiment.main,
     }
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
+        arguments = ["quick", *arguments]
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
         tyro.extras.subcommand_cli_from_dict(
             commands,
             prog="python -m experiments",
             description="LSTMs written by hand in JAX, on five tasks. Without a name: quick.",
-            args=arguments or ["quick"],
+            args=arguments,
             config=(tyro.conf.OmitArgPrefixes,),
         )
     except UserError as error:

@@ -33,7 +33,7 @@ def roc(curves: Mapping[str, tuple[ArrayLike, ArrayLike, float]]) -> Figure:
         )
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.2, label="a guess: area 0.500")
     best = max(area for *_, area in curves.values())
-    dress(axes, f"Right pairs ranked right: {best:.1%}", "false positive rate", "true positive rate")
+    dress(axes, f"Best area under the curve: {best:.3f}", "false positive rate", "true positive rate")
     axes.set(aspect="equal", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     axes.legend(fontsize=9, frameon=False, loc="lower right")
     return figure
@@ -55,7 +55,7 @@ def score_histogram(scores_by_class: Mapping[str, ArrayLike], threshold: float =
     for name, values in scores.items():
         if not values.size:
             raise ValueError(f"scores_by_class: expected scores for every class, got none for {name!r}")
-    edges = np.histogram_bin_edges(np.concatenate([*scores.values(), [threshold]]), bins=60)
+    edges = _bins(np.concatenate(list(scores.values())), threshold)
     figure = new_figure(7.5, 4.4)
     axes = figure.subplots()
     for index, (name, values) in enumerate(scores.items()):
@@ -65,11 +65,20 @@ def score_histogram(scores_by_class: Mapping[str, ArrayLike], threshold: float =
         axes.stairs(100 * counts / values.size, edges, fill=True, color=colour, alpha=0.3)
         axes.stairs(100 * counts / values.size, edges, color=colour, linewidth=1.6, label=label)
     axes.axvline(threshold, color=INK, linestyle="--", linewidth=1.2)
-    dress(axes, f"Scores of {' and '.join(scores)}", "score", "share of the class, %")
+    dress(axes, f"How the scores of {' and '.join(scores)} are spread", "score", "share of the class, %")
     axes.margins(y=0.25)
     axes.set_ylim(bottom=0)
     axes.legend(fontsize=9, frameon=False)
     return figure
+
+
+def _bins(scores: np.ndarray, threshold: float, count: int = 60) -> np.ndarray:
+    """Edges of equal bins, one of them at the threshold: no bar stands on both sides of the decision."""
+    low, high = min(scores.min(), threshold), max(scores.max(), threshold)
+    width = (high - low) / count or 1.0
+    # One more at either end, so that rounding leaves no score outside.
+    first, last = np.floor((low - threshold) / width) - 1, np.ceil((high - threshold) / width) + 1
+    return threshold + width * np.arange(first, last + 1)
 
 
 def confusion(matrix: ArrayLike, names: Sequence[str]) -> Figure:
@@ -95,7 +104,8 @@ def confusion(matrix: ArrayLike, names: Sequence[str]) -> Figure:
         share = shares[row, column]
         colour = "white" if share > 0.55 else INK
         axes.text(column, row, f"{count:,}\n{share:.1%}", ha="center", va="center", color=colour, fontsize=13)
-    dress(axes, f"{right:,} of {total:,} right", "predicted", "true", grid=False)
+    title = f"{right:,} of {total:,} right ({right / max(total, 1):.1%})"
+    dress(axes, title, "predicted", "true", grid=False)
     axes.set_xticks(range(len(names)), names)
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(length=0, labelsize=10)

@@ -44,7 +44,7 @@ def dress(axes: Axes, title: str = "", x: str = "", y: str = "", grid: bool = Tr
 
 def whole_numbers(axis: Axis) -> None:
     """Ticks at whole numbers alone: steps and epochs have no halves."""
-    axis.set_major_locator(MaxNLocator(nbins="auto", integer=True, min_n_ticks=1))
+    axis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
 
 
 def label_steps(axis: Axis, symbols: Sequence[object], most: int, through: int = 0) -> None:

@@ -42,9 +42,10 @@ def _curve(axes: Axes, rows: Sequence[Row], name: str, better) -> None:
     ):
         if len(epochs):
             axes.plot(epochs, values, style, color=colour, label=label, marker=marker, markersize=3.5, linewidth=1.8)
+    readable = name.replace("_", " ")
     epochs, values = validation if len(validation[0]) else training
-    title = f"{name.replace('_', ' ').capitalize()}: {values[0]:.3g} to {values[-1]:.3g} in {len(rows)} epochs"
-    dress(axes, title, "epoch", name.replace("_", " "))
+    measured = f"validation {readable}" if len(validation[0]) else readable
+    dress(axes, f"{measured.capitalize()}: {values[0]:.3g} at first, {values[-1]:.3g} at last", "epoch", readable)
     whole_numbers(axes.xaxis)
     shown = np.concatenate([training[1], validation[1]])
     if name == "loss" and shown.min() > 0 and shown.max() > 100 * shown.min():

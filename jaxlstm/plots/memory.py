@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jaxlstm.plots.figures import GREY, INK, ORANGE, check_shape, dress, label_steps, new_figure, whole_numbers
+from jaxlstm.plots.figures import GREY, INK, ORANGE, check_shape, dress, label_steps, new_figure, visible, whole_numbers
 
 _PANELS = {
     "i": "Input gate i: what is written",
@@ -46,8 +46,19 @@ def gates(trace: Any, symbols: Sequence[object] | None = None, mark: int | None 
     if mark is not None and not 0 <= mark < steps:
         raise ValueError(f"mark: expected a step, 0 to {steps - 1}, got {mark}")
 
-    order = _by_retention(arrays["f"], arrays["c"], mark or 0)
+    start = mark or 0
+    order = _by_retention(arrays["f"], arrays["c"], start)
+    lasting = int(np.sum(arrays["f"][start + 1 :].prod(axis=0) > 0.5))
+    read = "" if symbols is None else f" ({visible(str(symbols[start]))})"
     figure = new_figure(11, 13)
+    figure.suptitle(
+        f"From step {start}{read} to the last, {lasting} of {units} units keep more than half of their cell state",
+        x=0.01,
+        ha="left",
+        fontsize=13,
+        color=INK,
+        parse_math=False,
+    )
     panels = figure.subplots(len(_PANELS), 1, sharex=True)
     for axes, (name, title) in zip(panels, _PANELS.items(), strict=True):
         _heat_map(figure, axes, arrays[name][:, order].T, title, sigmoid=name in _SIGMOID)
@@ -69,12 +80,16 @@ def _by_retention(f: np.ndarray, c: np.ndarray, mark: int) -> np.ndarray:
 
 
 def _heat_map(figure: Figure, axes: Axes, values: np.ndarray, title: str, *, sigmoid: bool) -> None:
-    limit = max(np.abs(values).max(), 1e-6)
+    # A unit that counts steps may reach 40 while those that hold a symbol stay below 3: it must not
+    # fade them all. What lies beyond the scale has the deepest colour and an arrow on the colour bar.
+    size = np.abs(values)
+    limit = max(min(size.max(), 3 * np.quantile(size, 0.75)), 1e-6)
+    extend = "both" if not sigmoid and size.max() > limit else "neither"
     scale = {"cmap": "Greens", "vmin": 0, "vmax": 1} if sigmoid else {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
     image = axes.imshow(values, aspect="auto", interpolation="nearest", **scale)
     dress(axes, title, y="unit, sorted", grid=False)
     axes.set_yticks([])
-    bar = figure.colorbar(image, ax=axes, aspect=12, pad=0.01)
+    bar = figure.colorbar(image, ax=axes, aspect=12, pad=0.01, extend=extend)
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=9, color=INK, labelcolor=INK)
 
@@ -82,8 +97,9 @@ def _heat_map(figure: Figure, axes: Axes, values: np.ndarray, title: str, *, sig
 def _write_symbols(axes: Axes, symbols: Sequence[object], mark: int | None) -> None:
     top = axes.secondary_xaxis("top")
     widest = max(len(str(symbol)) for symbol in symbols)
+    crowded = (widest + 1) * min(len(symbols), _MOST_SYMBOLS) > 150
     label_steps(top.xaxis, symbols, most=_MOST_SYMBOLS, through=mark or 0)
-    top.tick_params(labelsize=8, color=GREY, labelcolor=INK, labelrotation=90 if widest > 3 else 0)
+    top.tick_params(labelsize=8, color=GREY, labelcolor=INK, labelrotation=90 if crowded else 0)
     top.spines["top"].set_visible(False)
     if mark is not None:
         label = top.xaxis.get_ticklabels()[list(top.get_xticks()).index(mark)]

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from jaxlstm.plots.figures import BLUE, GREY, INK, LIGHT_GREY, ORANGE, check_shape, dress, new_figure, whole_numbers
+from jaxlstm.plots.figures import BLUE, GREEN, GREY, INK, ORANGE, check_shape, dress, new_figure, whole_numbers
 
 
 def crossing(inputs: ArrayLike, probabilities: ArrayLike, labels: ArrayLike) -> Figure:
@@ -31,23 +31,30 @@ def crossing(inputs: ArrayLike, probabilities: ArrayLike, labels: ArrayLike) -> 
     count, length = inputs.shape
     figure = new_figure(max(3.2 * count, 5), 5.2)
     panels = figure.subplots(2, count, sharex=True, sharey="row", squeeze=False)
+    edges = np.arange(length + 1) - 0.5
     for column, (xs, probability, label) in enumerate(zip(inputs, probabilities, labels, strict=True)):
         above, below = panels[:, column]
         steps, wrong = np.arange(length), (probability > 0.5) != label
         for axes in (above, below):
+            across = axes.get_xaxis_transform()  # steps along x, the whole height of the panel along y
+            past = np.append(label, label[-1])
             axes.fill_between(
-                steps, 0, 1, where=label, step="mid", transform=axes.get_xaxis_transform(), color="#F0F0F0"
+                edges, 0, 1, where=past, step="post", transform=across, color="#EEEEEE", label="has crossed"
             )
         above.plot(steps, np.cumsum(xs), "o-", color=INK, markersize=4, linewidth=1.5, label="running sum")
-        above.axhline(length / 4, color=ORANGE, linestyle="--", linewidth=1.5, label=f"threshold {length / 4:g}")
+        above.axhline(length / 4, color=GREEN, linestyle="--", linewidth=1.5, label=f"threshold {length / 4:g}")
         below.plot(steps, probability, "o-", color=BLUE, markersize=4, linewidth=1.5, label="predicted probability")
-        below.plot(steps[wrong], probability[wrong], "x", color=ORANGE, markersize=11, markeredgewidth=2, label="wrong")
+        below.plot(
+            steps[wrong], probability[wrong], "x", color=ORANGE, markersize=11, markeredgewidth=2, label="wrong step"
+        )
         below.axhline(0.5, color=GREY, linestyle=":", linewidth=1)
         first = column == 0
         dress(above, f"{length - wrong.sum()} of {length} steps right", y="running sum" if first else "")
         dress(below, x="step", y="probability of having crossed" if first else "")
-        below.set_ylim(-0.06, 1.06)
+        below.set(xlim=(-0.5, length - 0.5), ylim=(-0.06, 1.06))
         whole_numbers(below.xaxis)
+    handles = [*panels[0, 0].get_legend_handles_labels()[0], *panels[1, 0].get_legend_handles_labels()[0][1:]]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=9, frameon=False)
     return figure
 
 
@@ -89,7 +96,8 @@ def reconstruction(
     panels = figure.subplots(2, len(columns), sharex=True, sharey="row", squeeze=False, height_ratios=[3, 2])
     for column, (name, expected, output) in enumerate(columns):
         steps = np.arange(len(target) - len(expected), len(target))
-        _overlay(*panels[:, column], name, steps, expected, output, first=column == 0)
+        above, below = panels[:, column]
+        _overlay(above, below, name, steps, expected, output, first=column == 0)
     return figure
 
 

@@ -42,9 +42,11 @@ def character_scores(text: str, log_p_a: ArrayLike, log_p_b: ArrayLike, names: t
     above.plot(steps, log_p_a, "o", color=BLUE, markersize=6, label=names[0])
     above.plot(steps, log_p_b, "s", color=ORANGE, markersize=5, label=names[1])
     dress(above, "How likely each character is, given those before it", y="log P(character), nats")
-    above.legend(fontsize=9, frameon=False, ncols=2, loc="lower right")
+    _legend_above(above)
 
-    below.bar(steps, difference, color=np.where(difference > 0, BLUE, ORANGE), alpha=0.45, width=0.8)
+    below.bar(
+        steps, difference, color=np.where(difference > 0, BLUE, ORANGE), alpha=0.45, width=0.8, label="of one character"
+    )
     below.plot(steps, running, "o-", color=INK, markersize=3.5, linewidth=1.6, label="score so far")
     below.axhline(0, color=GREY, linewidth=1)
     winner = names[0] if running[-1] > 0 else names[1]
@@ -52,8 +54,13 @@ def character_scores(text: str, log_p_a: ArrayLike, log_p_b: ArrayLike, names: t
     label_steps(below.xaxis, text, most=120)
     below.tick_params(axis="x", labelsize=10)
     below.set_xlim(-0.8, len(text) - 0.2)
-    below.legend(fontsize=9, frameon=False)
+    _legend_above(below)
     return figure
+
+
+def _legend_above(axes: Axes) -> None:
+    """On the line of the title, where it hides no data."""
+    axes.legend(fontsize=9, frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 0.98), borderaxespad=0)
 
 
 def examples(rows: Sequence[Mapping[str, Any]], names: tuple[str, str] = ("negative", "positive")) -> Figure:
@@ -74,12 +81,12 @@ def examples(rows: Sequence[Mapping[str, Any]], names: tuple[str, str] = ("negat
     snippets = {id(row): _snippet(row["text"]) for row in rows}
     height = sum(1.6 + sum(len(snippets[id(row)]) + 1.0 for row in group) for _, _, group in blocks if group)
 
-    figure = new_figure(12, 0.21 * height + 0.5)
+    figure = new_figure(12, 0.21 * height + 0.6)
     axes = figure.subplots()
-    axes.set(xlim=(0, 100), ylim=(height, -1.2))
+    axes.set(xlim=(0, 100), ylim=(height, -1.6))
     axes.set_axis_off()
     for x, header in ((0, "truth"), (10, f"probability of {names[1]}"), (28, "text")):
-        axes.text(x, -0.5, header, fontsize=9, color=GREY, va="center", parse_math=False)
+        axes.text(x, -1.0, header, fontsize=9, color=GREY, va="center", parse_math=False)
     line = 0.0
     for title, colour, group in blocks:
         if not group:
@@ -104,5 +111,5 @@ def _example(
         axes.text(28, line + 0.5 + index, text, fontsize=10, color=INK, va="center", parse_math=False)
 
 
-def _snippet(text: str, width: int = 96, most: int = 3) -> list[str]:
+def _snippet(text: str, width: int = 108, most: int = 3) -> list[str]:
     return textwrap.wrap(text, width, max_lines=most, placeholder=" ...") or ["(empty)"]
