@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def all_five(runs: Path = Path("runs"), data_dir: Path | None = None, seed: int 
 
 def main(arguments: list[str]) -> int:
     """Runs the command line; the exit code is 2 for whatever the user can put right."""
-    commands = {
+    commands: dict[str, Callable[..., None]] = {
         "quick": quick,
         "all": all_five,
         "echo": echo.main,

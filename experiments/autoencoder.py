@@ -16,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.session import Options, begin, require_at_least
+from experiments.session import Options, begin, follow, require_at_least
 from jaxlstm import losses, models, plots
 from jaxlstm.batches import batches_of
-from jaxlstm.reporting import console, progress_bar, show_parameters, show_result
+from jaxlstm.reporting import console, show_parameters, show_result
 from jaxlstm.runs import Run
 from jaxlstm.training import Fitted, Row, fit
 
@@ -115,7 +115,7 @@ def _train(
     config = run.config
     show_parameters(f"autoencoder, {stage}", params)
     schedule = optax.cosine_decay_schedule(config.learning_rate, config.epochs)
-    with progress_bar(stage, config.epochs) as show:
+    with follow(run, stage, config.epochs, rows_before) as on_epochs:
         return fit(
             loss,
             params,
@@ -126,7 +126,7 @@ def _train(
             checkpoints=run.checkpoints(stage),
             checkpoint_every=config.checkpoint_every,
             epochs_per_call=config.checkpoint_every,
-            on_epochs=lambda rows: (run.write_rows(rows_before + rows), show(rows)),
+            on_epochs=on_epochs,
         )
 
 

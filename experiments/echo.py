@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.session import Options, begin, require_at_least
+from experiments.session import Options, begin, follow, require_at_least
 from jaxlstm import losses, models, plots
 from jaxlstm.batches import generated, map_batches
 from jaxlstm.errors import UserError
-from jaxlstm.reporting import console, progress_bar, show_parameters, show_result
+from jaxlstm.reporting import console, show_parameters, show_result
 from jaxlstm.trace import trace
 from jaxlstm.training import fit
 
@@ -91,7 +91,7 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
         return losses.cross_entropy(logits, labels), {"accuracy": losses.accuracy(logits, labels)}
 
     schedule = optax.cosine_decay_schedule(config.learning_rate, config.epochs * config.steps_per_epoch)
-    with progress_bar("echo", config.epochs) as show:
+    with follow(run, "echo", config.epochs) as on_epochs:
         fitted = fit(
             loss,
             params,
@@ -101,7 +101,7 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
             key=key_training,
             checkpoints=run.checkpoints(),
             checkpoint_every=config.checkpoint_every,
-            on_epochs=lambda rows: (run.write_rows(rows), show(rows)),
+            on_epochs=on_epochs,
         )
     run.save_parameters(fitted.params)
 

@@ -22,7 +22,7 @@ import tyro
 from rich.table import Table
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from experiments.session import Options, begin, require_at_least, run_to_use
+from experiments.session import Options, begin, follow, require_at_least, run_to_use
 from jaxlstm import models, plots
 from jaxlstm.batches import batches_of, map_batches
 from jaxlstm.data.fetch import UnreachableError
@@ -30,7 +30,7 @@ from jaxlstm.data.sample import load_sample
 from jaxlstm.data.text import START, Alphabet, alphabet_of, split_words, windows
 from jaxlstm.data.udhr import load_udhr
 from jaxlstm.errors import UserError
-from jaxlstm.reporting import console, progress_bar, show_parameters, show_result
+from jaxlstm.reporting import console, show_parameters, show_result
 from jaxlstm.runs import Run, write_json
 from jaxlstm.training import Fitted, Row, fit
 
@@ -84,9 +84,9 @@ def main(
     if predict is not None or from_ is not None:
         identify(run_to_use("langid", Config, predict, from_), predict or "")
         return
+    texts, corpus = load_texts(options.data_dir)  # before there is a folder that a missing file would leave empty
     run = begin("langid", config, options)
     config = run.config
-    texts, corpus = load_texts(options.data_dir)
     train, held_out = {}, {}
     for name, text in texts.items():
         train[name], held_out[name] = split_words(text.lower(), config.train_fraction)
@@ -169,7 +169,7 @@ def train_model(
 
     batches = batches_of(ids, min(config.batch_size, len(ids)))
     schedule = optax.cosine_decay_schedule(config.learning_rate, epochs * batches.steps)
-    with progress_bar(stage, epochs) as show:
+    with follow(run, stage, epochs, rows_before) as on_epochs:
         return fit(
             loss,
             params,
@@ -179,7 +179,7 @@ def train_model(
             key=key_training,
             checkpoints=run.checkpoints(stage),
             checkpoint_every=config.checkpoint_every,
-            on_epochs=lambda rows: (run.write_rows(rows_before + rows), show(rows)),
+            on_epochs=on_epochs,
         )
 
 

@@ -1,8 +1,9 @@
 """Sentiment: is a film review positive or negative? The IMDB reviews of Maas et al. (2011).
 
 The original keeps the 2,000 most frequent words and the last 80 words of a review. It watched its test
-set while it trained for 15 epochs, was best after two (0.835) and ended at 0.813. Here the epoch is
-chosen on a part of the training set, and the test set is looked at once, at the end.
+set while it trained for 15 epochs, was best after two (0.835) and ended at 0.813. The model is the same
+here, but it trains for 4 epochs, with a learning rate that falls to zero: at a constant one it overfits
+from the third on. The epoch is chosen on a part of the training set, and the test set is looked at once.
 """
 
 import json
@@ -17,12 +18,12 @@ import optax
 import tyro
 from sklearn.metrics import confusion_matrix
 
-from experiments.session import Options, begin, require_at_least, run_to_use
+from experiments.session import Options, begin, follow, require_at_least, run_to_use
 from jaxlstm import losses, models, plots
 from jaxlstm.batches import batches_of, map_batches
 from jaxlstm.data import imdb
 from jaxlstm.errors import UserError
-from jaxlstm.reporting import console, progress_bar, show_parameters, show_result
+from jaxlstm.reporting import console, show_parameters, show_result
 from jaxlstm.runs import Run, write_json
 from jaxlstm.training import EarlyStopping, fit
 
@@ -45,11 +46,11 @@ class Config:
     """Share of the LSTM's inputs dropped, the same at every step of a review."""
     recurrent_dropout: float = 0.2
     """Share of h_{t-1} dropped, the same at every step of a review."""
-    learning_rate: float = 0.001
-    """Of Adam."""
+    learning_rate: float = 0.002
+    """Of Adam, at the start; it falls to zero along a cosine."""
     batch_size: int = 32
     """Reviews in a step."""
-    epochs: int = 15
+    epochs: int = 4
     """Epochs at the most."""
     validation_fraction: float = 0.1
     """Share of the training reviews on which the epoch is chosen."""
@@ -88,11 +89,11 @@ def main(
     if predict is not None or from_ is not None:
         judge(run_to_use("sentiment", Config, predict, from_), predict or "")
         return
+    reviews = imdb.load_imdb(options.data_dir)  # before there is a folder that missing data would leave empty
     run = begin("sentiment", config, options)
     config = run.config
     key_params, key_split, key_reviews, key_training = jax.random.split(jax.random.key(config.seed), 4)
 
-    reviews = imdb.load_imdb(options.data_dir)
     write_json(run.folder / "vocabulary.json", reviews.vocabulary[: config.num_words])
     ids = imdb.encode(reviews.train, config.num_words, config.length)
     order = np.asarray(jax.random.permutation(key_split, len(ids)))[: config.max_reviews]
@@ -120,18 +121,20 @@ def main(
             "accuracy": float(losses.binary_accuracy(logits, labels)),
         }
 
-    with progress_bar("sentiment", config.epochs) as show:
+    batches = batches_of(train, min(config.batch_size, len(train_rows)))
+    schedule = optax.cosine_decay_schedule(config.learning_rate, config.epochs * batches.steps)
+    with follow(run, "sentiment", config.epochs) as on_epochs:
         fitted = fit(
             loss,
             params,
-            optax.adam(config.learning_rate),
-            batches_of(train, config.batch_size),
+            optax.adam(schedule),
+            batches,
             epochs=config.epochs,
             key=key_training,
             validate=validate,
             stopping=EarlyStopping("validation_accuracy", config.patience, maximise=True),
             checkpoints=run.checkpoints(),
-            on_epochs=lambda rows: (run.write_rows(rows), show(rows)),
+            on_epochs=on_epochs,
         )
     run.save_parameters(fitted.params)
 

@@ -1,14 +1,15 @@
 """What the five systems share around a run: its options, how it begins, how its settings are checked."""
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from jaxlstm.errors import UserError
-from jaxlstm.reporting import console
+from jaxlstm.reporting import console, progress_bar
 from jaxlstm.runs import Run
-
-Config = TypeVar("Config")
+from jaxlstm.training import Row
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,21 @@ def begin(system: str, config: Any, options: Options) -> Run:
         raise UserError(f"--resume: {options.resume} keeps the settings it was started with; give no other settings")
     console.print(f"[bold]{system}[/bold]  resuming {run.folder}")
     return run
+
+
+@contextmanager
+def follow(run: Run, title: str, epochs: int, rows_before: Sequence[Row] = ()) -> Iterator[Callable[[list[Row]], None]]:
+    """Shows a progress bar and keeps metrics.jsonl up to date; what it hands out is `fit`'s `on_epochs`.
+
+    `rows_before` are the rows of the models that the same run has trained before this one.
+    """
+    with progress_bar(title, epochs) as show:
+
+        def on_epochs(rows: list[Row]) -> None:
+            run.write_rows([*rows_before, *rows])
+            show(rows)
+
+        yield on_epochs
 
 
 def require_at_least(config: Any, minimum: float, *names: str) -> None:

@@ -105,8 +105,7 @@ def fit(
     while len(rows) < epochs and not _is_over(rows, stopping):
         first = len(rows)
         calls = min(epochs_per_call, epochs - first)
-        keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(first, first + calls))
-        state, losses, metrics = jax.block_until_ready(run_epochs(state, keys))
+        state, losses, metrics = jax.block_until_ready(run_epochs(state, key, np.arange(first, first + calls)))
         _check_losses(np.asarray(losses), first, checkpoints)
         _check_finite(state.params, f"parameters after epoch {first + calls}")
 
@@ -130,16 +129,18 @@ def _step(state: TrainState, batch: Any, key: Array) -> tuple[TrainState, tuple[
     return state.apply_gradients(grads=grads), (loss, metrics)
 
 
-def _compile_epochs(batches: Batches | Stream) -> Callable[[TrainState, Array], tuple[TrainState, Array, Any]]:
-    """(state, keys [E]) -> state, loss of each step [E, S], mean metrics of each epoch [E]."""
+def _compile_epochs(
+    batches: Batches | Stream,
+) -> Callable[[TrainState, Array, np.ndarray], tuple[TrainState, Array, Any]]:
+    """(state, key, epochs [E]) -> state, loss of each step [E, S], mean metrics of each epoch [E]."""
     if isinstance(batches, Stream):
         return partial(_stream_epochs, jax.jit(_step), batches)
 
     # The state is not donated: the best parameters may be the same buffers.
     @jax.jit
-    def run(state: TrainState, keys: Array, data: Any):
-        def epoch(state: TrainState, key: Array):
-            key_order, key_steps = jax.random.split(key)
+    def run(state: TrainState, key: Array, epochs: Array, data: Any):
+        def epoch(state: TrainState, number: Array):
+            key_order, key_steps = _epoch_keys(key, number)
             plan = batches.plan(data, key_order)
 
             def step(state: TrainState, index: Array):
@@ -148,24 +149,31 @@ def _compile_epochs(batches: Batches | Stream) -> Callable[[TrainState, Array], 
             state, (losses, metrics) = jax.lax.scan(step, state, jnp.arange(batches.steps))
             return state, (losses, jax.tree.map(jnp.mean, metrics))
 
-        state, (losses, metrics) = jax.lax.scan(epoch, state, keys)
+        state, (losses, metrics) = jax.lax.scan(epoch, state, epochs)
         return state, losses, metrics
 
-    return lambda state, keys: run(state, keys, batches.data)
+    return lambda state, key, epochs: run(state, key, epochs, batches.data)
 
 
-def _stream_epochs(step: Any, batches: Stream, state: TrainState, keys: Array) -> tuple[TrainState, Array, Any]:
-    epochs = []
-    for key in keys:
-        key_order, key_steps = jax.random.split(key)
+def _epoch_keys(key: Array, number: Array) -> Array:
+    """A key for the order of the examples, a key for the steps."""
+    return jax.random.split(jax.random.fold_in(key, number))
+
+
+def _stream_epochs(
+    step: Any, batches: Stream, state: TrainState, key: Array, epochs: np.ndarray
+) -> tuple[TrainState, Array, Any]:
+    results = []
+    for number in epochs:
+        key_order, key_steps = _epoch_keys(key, number)
         trail = []
         # The call returns before the step is done, so the next batch is read while the device works.
         for index, batch in enumerate(batches.epoch(key_order)):
             state, result = step(state, batch, jax.random.fold_in(key_steps, index))
             trail.append(result)
         losses, metrics = jax.tree.map(lambda *steps: jnp.stack(steps), *trail)
-        epochs.append((losses, jax.tree.map(jnp.mean, metrics)))
-    losses, metrics = jax.tree.map(lambda *epochs: jnp.stack(epochs), *epochs)
+        results.append((losses, jax.tree.map(jnp.mean, metrics)))
+    losses, metrics = jax.tree.map(lambda *epochs: jnp.stack(epochs), *results)
     return state, losses, metrics
 
 
@@ -183,7 +191,7 @@ def _is_over(rows: list[Row], stopping: EarlyStopping | None) -> bool:
 
 def _check_finite(params: Any, what: str) -> None:
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        if not bool(jnp.isfinite(leaf).all()):
+        if not np.isfinite(leaf).all():  # in NumPy: jnp would compile once for each shape
             name = jax.tree_util.keystr(path, simple=True, separator=".")
             raise DivergedError(f"{what}: expected finite numbers, {name} holds a NaN or an infinity")
 

@@ -80,11 +80,12 @@ def _by_retention(f: np.ndarray, c: np.ndarray, mark: int) -> np.ndarray:
 
 
 def _heat_map(figure: Figure, axes: Axes, values: np.ndarray, title: str, *, sigmoid: bool) -> None:
+    """Values [H, T]; white is 0, and where they have a sign red is above it and blue below."""
     # A unit that counts steps may reach 40 while those that hold a symbol stay below 3: it must not
     # fade them all. What lies beyond the scale has the deepest colour and an arrow on the colour bar.
-    size = np.abs(values)
-    limit = max(min(size.max(), 3 * np.quantile(size, 0.75)), 1e-6)
-    extend = "both" if not sigmoid and size.max() > limit else "neither"
+    peaks = np.abs(values).max(axis=1)
+    limit = np.clip(3 * np.median(peaks), peaks.max() / 20, peaks.max()) or 1.0
+    extend = "both" if not sigmoid and peaks.max() > limit else "neither"
     scale = {"cmap": "Greens", "vmin": 0, "vmax": 1} if sigmoid else {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
     image = axes.imshow(values, aspect="auto", interpolation="nearest", **scale)
     dress(axes, title, y="unit, sorted", grid=False)

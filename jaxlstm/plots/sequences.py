@@ -29,7 +29,7 @@ def crossing(inputs: ArrayLike, probabilities: ArrayLike, labels: ArrayLike) -> 
     check_shape("probabilities", probabilities, inputs.shape)
     check_shape("labels", labels, inputs.shape)
     count, length = inputs.shape
-    figure = new_figure(max(3.2 * count, 5), 5.2)
+    figure = new_figure(max(3.2 * count, 8), 5.2)
     panels = figure.subplots(2, count, sharex=True, sharey="row", squeeze=False)
     edges = np.arange(length + 1) - 0.5
     for column, (xs, probability, label) in enumerate(zip(inputs, probabilities, labels, strict=True)):
@@ -87,7 +87,7 @@ def reconstruction(
         prediction_target, prediction = np.asarray(prediction_target), np.asarray(prediction)
         if prediction_target.ndim != 1 or len(prediction_target) > len(target):
             raise ValueError(
-                f"prediction_target: expected shape [P], P <= {len(target)}, got {prediction_target.shape}"
+                f"prediction_target: expected shape [P], P <= {len(target)}, got {list(prediction_target.shape)}"
             )
         check_shape("prediction", prediction, prediction_target.shape)
         columns.append(("Prediction of the next", prediction_target, prediction))
