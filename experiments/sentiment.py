@@ -188,8 +188,8 @@ def _examples(ids: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, vo
     """The three most confident reviews judged right and the three judged wrong."""
     confidence = np.abs(probabilities - 0.5)
     right = (probabilities > 0.5) == labels
-    chosen = [row for group in (right, ~right) for row in np.argsort(-confidence) if group[row]]
-    chosen = [*chosen[:3], *chosen[right.sum() :][:3]]
+    most_confident = np.argsort(-confidence)
+    chosen = [row for group in (right, ~right) for row in most_confident[group[most_confident]][:3]]
     return [
         {
             "text": imdb.decode(ids[index], vocabulary),

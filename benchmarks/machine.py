@@ -1,0 +1,72 @@
+"""What the figures were measured on."""
+
+import os
+import platform
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import psutil
+
+import jaxlstm
+
+IDENTITY = ("processor", "cores", "device", "devices")  # what makes two machines the same to `--compare`
+PACKAGES = ("jax", "jaxlib", "numpy", "flax", "dm-haiku", "equinox", "keras", "torch", "optax")
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processor() -> str:
+    """The model's name; Linux keeps it in a file."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def installed(package: str) -> bool:
+    """Whether a distribution is installed."""
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def describe() -> dict[str, Any]:
+    """The machine, its threads, what else kept it busy in the minute before, and the date."""
+    threads = {"jax": cores()}
+    if installed("torch"):
+        import torch
+
+        threads["torch"] = torch.get_num_threads()
+    return {
+        "processor": processor(),
+        "cores": cores(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "system": platform.platform(),
+        "device": jax.devices()[0].device_kind,
+        "devices": jax.device_count(),
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "threads": threads,
+        "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of Python, jaxlstm, JAX and every rival that is installed."""
+    found = {package: metadata.version(package) for package in PACKAGES if installed(package)}
+    return {"python": platform.python_version(), "jaxlstm": jaxlstm.__version__} | found
+
+
+def free_bytes() -> int:
+    """The memory that the device still has."""
+    stats = jax.devices()[0].memory_stats() if jax.default_backend() != "cpu" else None
+    if stats:
+        return stats["bytes_limit"] - stats["bytes_in_use"]
+    return psutil.virtual_memory().available

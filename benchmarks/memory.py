@@ -1,0 +1,37 @@
+"""What fits: a shape that does not is skipped with a line, before the machine starts to swap."""
+
+from benchmarks.machine import free_bytes
+from benchmarks.shapes import Shape
+
+
+class DoesNotFitError(Exception):
+    """A pass needs more memory than there is; its text is one line."""
+
+
+def training_bytes(shape: Shape, itemsize: int = 4) -> int:
+    """What a training pass holds at its height, in whatever library.
+
+    Inputs and outputs with their gradients, gates, their gradients and the cell state for every
+    step, and all of it once more: a library keeps its projected inputs or a transposed copy.
+    """
+    batch, steps, inputs, hidden = shape
+    over_steps = batch * steps * (2 * inputs + 2 * hidden + 8 * hidden + hidden)
+    weights = 2 * 4 * hidden * (inputs + hidden + 1)
+    return 2 * (over_steps + weights) * itemsize
+
+
+def check_fits(needed: int) -> None:
+    """Compares what a pass needs, in bytes, with what is free.
+
+    Raises:
+      DoesNotFitError: it is more.
+    """
+    free = free_bytes()
+    if needed > free:
+        raise DoesNotFitError(f"it needs about {needed / 2**30:.3g} GiB, {free / 2**30:.3g} GiB are free")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed, in the words of NumPy, JAX or torch."""
+    words = ("RESOURCE_EXHAUSTED", "out of memory", "can't allocate memory")
+    return isinstance(error, MemoryError) or any(word in str(error) for word in words)

@@ -1,0 +1,29 @@
+"""Settings that the tests share."""
+
+from collections.abc import Iterator
+
+import hypothesis
+import jax
+import pytest
+
+# The same examples at every run, and no time limit on one: its first run compiles.
+hypothesis.settings.register_profile("deterministic", derandomize=True, deadline=None, max_examples=25)
+hypothesis.settings.load_profile("deterministic")
+
+# Most programs here are small. JAX would not keep what took less than a second to compile; with
+# JAX_COMPILATION_CACHE_DIR set, all of them together make the second run several times faster.
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+@pytest.fixture(scope="module")
+def float64() -> Iterator[None]:
+    """float64 beside float32, for one module: most tests run at JAX's default, as users do."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="module")
+def strict_ranks() -> Iterator[None]:
+    """No silent rank promotion: [H] + [B, H] raises. For modules that run code of this project alone."""
+    with jax.numpy_rank_promotion("raise"):
+        yield
