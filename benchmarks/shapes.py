@@ -20,6 +20,7 @@ class Shape(NamedTuple):
 
 SHAPES = {
     "echo": Shape(64, 50, 100, 25),
+    "single": Shape(1, 50, 100, 25),  # one sequence at a time, as the original echo trained
     "langid": Shape(128, 5, 44, 128),
     "sentiment": Shape(32, 80, 128, 128),
     "cumsum": Shape(32, 10, 1, 20),
