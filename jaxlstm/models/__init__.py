@@ -7,7 +7,6 @@ sequence from a code, `language_model` predicts the next symbol.
 from jaxlstm.models.autoencoder import (
     AutoencoderParams,
     CompositeParams,
-    DecoderParams,
     decode,
     encode,
     init_autoencoder,
@@ -23,7 +22,6 @@ __all__ = [
     "AutoencoderParams",
     "ClassifierParams",
     "CompositeParams",
-    "DecoderParams",
     "TaggerParams",
     "classify",
     "decode",

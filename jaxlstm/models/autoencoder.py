@@ -1,8 +1,8 @@
 """Sequence to code to sequence (Srivastava, Mansimov & Salakhutdinov 2015).
 
-The encoder's last hidden state is the code. A decoder reads the code, repeated at every step, and a
-dense head on each of its hidden states gives the outputs. The composite model has two decoders on one
-code: one rebuilds the input, the other predicts what comes next.
+The encoder's last hidden state is the code. A decoder is a tagger that reads the code at every step.
+The composite model has two decoders on one code: one rebuilds the input, the other predicts what comes
+next.
 """
 
 from typing import NamedTuple
@@ -12,42 +12,30 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxlstm.cell import Activation, LSTMParams, init_lstm
-from jaxlstm.layers import DenseParams, dense, init_dense
+from jaxlstm.models.tagger import TaggerParams, init_tagger, tag
 from jaxlstm.sequence import lstm
-
-
-class DecoderParams(NamedTuple):
-    """The parameters of `decode`."""
-
-    lstm: LSTMParams
-    head: DenseParams
 
 
 class AutoencoderParams(NamedTuple):
     """The parameters of `reconstruct`."""
 
     encoder: LSTMParams
-    decoder: DecoderParams
+    decoder: TaggerParams
 
 
 class CompositeParams(NamedTuple):
     """The parameters of `reconstruct_and_predict`."""
 
     encoder: LSTMParams
-    reconstruction: DecoderParams
-    prediction: DecoderParams
-
-
-def _init_decoder(key: Array, code_size: int, output_size: int) -> DecoderParams:
-    key_lstm, key_head = jax.random.split(key)
-    return DecoderParams(init_lstm(key_lstm, code_size, code_size), init_dense(key_head, code_size, output_size))
+    reconstruction: TaggerParams
+    prediction: TaggerParams
 
 
 def init_autoencoder(key: Array, feature_size: int, code_size: int) -> AutoencoderParams:
     """Fresh parameters for sequences of D features and a code of H numbers."""
     key_encoder, key_decoder = jax.random.split(key)
     return AutoencoderParams(
-        init_lstm(key_encoder, feature_size, code_size), _init_decoder(key_decoder, code_size, feature_size)
+        init_lstm(key_encoder, feature_size, code_size), init_tagger(key_decoder, code_size, code_size, feature_size)
     )
 
 
@@ -56,8 +44,8 @@ def init_composite(key: Array, feature_size: int, code_size: int) -> CompositePa
     key_encoder, key_reconstruction, key_prediction = jax.random.split(key, 3)
     return CompositeParams(
         init_lstm(key_encoder, feature_size, code_size),
-        _init_decoder(key_reconstruction, code_size, feature_size),
-        _init_decoder(key_prediction, code_size, feature_size),
+        init_tagger(key_reconstruction, code_size, code_size, feature_size),
+        init_tagger(key_prediction, code_size, code_size, feature_size),
     )
 
 
@@ -67,11 +55,10 @@ def encode(encoder: LSTMParams, xs: Array, *, activation: Activation = jnp.tanh)
     return state.h
 
 
-def decode(decoder: DecoderParams, code: Array, steps: int, *, activation: Activation = jnp.tanh) -> Array:
+def decode(decoder: TaggerParams, code: Array, steps: int, *, activation: Activation = jnp.tanh) -> Array:
     """The code [..., H] -> outputs [..., steps, D]."""
     repeated = jnp.broadcast_to(code[..., None, :], (*code.shape[:-1], steps, code.shape[-1]))
-    _, ys = lstm(decoder.lstm, repeated, activation=activation)
-    return dense(decoder.head, ys)
+    return tag(decoder, repeated, activation=activation)
 
 
 def reconstruct(params: AutoencoderParams, xs: Array, *, activation: Activation = jnp.tanh) -> Array:
