@@ -45,9 +45,7 @@ def show_shape(results: Results, name: str) -> None:
         for which in PASSES:
             entry, row = programs.get((library, which)), rows.get((library, which))
             cells.append(digits(entry["milliseconds"]) if entry else "")
-            cells += (
-                [digits(row["ratio"]), f"{digits(row['ratio_low'])}-{digits(row['ratio_high'])}"] if row else ["", ""]
-            )
+            cells += [times(row["ratio"]), f"{times(row['ratio_low'])}-{times(row['ratio_high'])}"] if row else ["", ""]
         last = programs.get((library, "train"), {})
         cells.append(digits(last["first_call_milliseconds"]) if last else "")
         cells.append(digits(last["temporary_bytes"] / 1e6) if last and last["temporary_bytes"] is not None else "")
@@ -64,8 +62,8 @@ def show_sweeps(results: Results, names: tuple[str, ...]) -> None:
     table = new_table("train, ms")
     add_columns(table, *libraries)
     for name in dict.fromkeys(entry["shape"] for entry in entries):
-        times = {entry["library"]: entry["milliseconds"] for entry in entries if entry["shape"] == name}
-        table.add_row(name, *(digits(times[library]) if library in times else "" for library in libraries))
+        found = {entry["library"]: entry["milliseconds"] for entry in entries if entry["shape"] == name}
+        table.add_row(name, *(digits(found[library]) if library in found else "" for library in libraries))
     say(f"\nAround {MIDDLE}")
     console.print(table)
 
@@ -80,6 +78,11 @@ def new_table(first: str) -> Table:
 def digits(value: float) -> str:
     """Three digits, and never an exponent: 0.0731, 1.23, 281, 4010."""
     return f"{value:.0f}" if value >= 100 else f"{value:#.3g}".removesuffix(".")
+
+
+def times(ratio: float) -> str:
+    """Two decimals, or three digits: 0.93, 1.48, 33.1."""
+    return f"{ratio:.2f}" if ratio < 10 else digits(ratio)
 
 
 def add_columns(table: Table, *titles: str) -> None:

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
+from matplotlib.figure import Figure
 from rich.table import Table
 from sklearn.metrics import roc_auc_score, roc_curve
 
@@ -121,7 +122,7 @@ def main(
         f"auc_after_{config.short_epochs}_epochs": float(roc_auc_score(is_english, short_scores)),
     }
 
-    show_character_probabilities(params, alphabet, ["the ", "le d", "natio"])
+    show_character_probabilities(params, alphabet, config.window, ["the ", "le d", "natio"])
     for name, model in fitted.items():
         plots.save(plots.learning_curves(model.rows, []), run.folder / f"learning_{name}.png")
     curves = {
@@ -135,7 +136,7 @@ def main(
     by_class = {"English": scores[is_english == 1], "French": scores[is_english == 0]}
     plots.save(plots.score_histogram(by_class), run.folder / "scores.png")
     example = held_out["french"][:40]
-    plots.save(_plot_characters(params, alphabet, example), run.folder / "characters.png")
+    plots.save(_plot_characters(params, alphabet, example, config.window), run.folder / "characters.png")
     seconds = sum(model.seconds for model in [*fitted.values(), *short.values()])
     console.print(f"text: {corpus}; {len(ids):,} held-out windows of {config.window} characters")
     show_result(run.finish(metrics, ORIGINAL, params, seconds))
@@ -184,12 +185,12 @@ def train_model(
 
 
 def show_character_probabilities(
-    params: dict[str, models.TaggerParams], alphabet: Alphabet, strings: list[str]
+    params: dict[str, models.TaggerParams], alphabet: Alphabet, window: int, strings: list[str]
 ) -> None:
     """The table of P(character | prefix) under both models, and the score of the string so far."""
     table = Table("prefix", "next", *(f"P, {name}" for name in params), "score so far", title="P(character | prefix)")
     for string in strings:
-        log_p = _character_log_p(params, alphabet, string)
+        log_p = _character_log_p(params, alphabet, string, window)
         running = np.cumsum(log_p["english"] - log_p["french"])
         for index, character in enumerate(string):
             probabilities = (f"{np.exp(log_p[name][index]):.4f}" for name in params)
@@ -206,7 +207,8 @@ def identify(run: Run, text: str) -> None:
     size = run.config.hidden_size
     like = jax.eval_shape(lambda key: models.init_language_model(key, alphabet.size, size), jax.random.key(0))
     params = run.load_parameters(dict.fromkeys(LANGUAGES, like))
-    log_p = {name: float(values.sum()) for name, values in _character_log_p(params, alphabet, text.lower()).items()}
+    scores = _character_log_p(params, alphabet, text.lower(), run.config.window)
+    log_p = {name: float(values.sum()) for name, values in scores.items()}
     score = log_p["english"] - log_p["french"]
     console.print(
         f"{'english' if score > 0 else 'french'}   score {score:+.2f} = {log_p['english']:.2f} - {log_p['french']:.2f}"
@@ -217,11 +219,19 @@ def _log_p_of(params: models.TaggerParams):
     return lambda ids: models.log_probabilities(params, ids, START)
 
 
-def _character_log_p(params: dict[str, models.TaggerParams], alphabet: Alphabet, text: str) -> dict[str, np.ndarray]:
-    ids = jnp.asarray(alphabet.encode(text))
-    return {name: np.asarray(_log_p_of(model)(ids)) for name, model in params.items()}
+def _character_log_p(
+    params: dict[str, models.TaggerParams], alphabet: Alphabet, text: str, window: int
+) -> dict[str, np.ndarray]:
+    """log P of each character of a text of any length, given at most the window - 1 characters before it.
+
+    The models have learnt from windows; what they would say further from the start symbol means nothing.
+    """
+    ids = alphabet.encode(text)
+    parts = jnp.asarray(windows(ids, min(window, len(ids))))
+    log_p = {name: np.asarray(_log_p_of(model)(parts)) for name, model in params.items()}
+    return {name: np.concatenate([values[0], values[1:, -1]]) for name, values in log_p.items()}
 
 
-def _plot_characters(params: dict[str, models.TaggerParams], alphabet: Alphabet, text: str):
-    log_p = _character_log_p(params, alphabet, text)
+def _plot_characters(params: dict[str, models.TaggerParams], alphabet: Alphabet, text: str, window: int) -> Figure:
+    log_p = _character_log_p(params, alphabet, text, window)
     return plots.character_scores(text, log_p["english"], log_p["french"], ("English", "French"))
