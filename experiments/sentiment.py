@@ -145,12 +145,17 @@ def main(
     accuracy = float(np.mean((logits > 0) == labels))
     console.print(f"parameters of epoch {fitted.best_epoch}, the best on the validation reviews")
 
-    names = ["negative", "positive"]
     plots.save(plots.learning_curves(fitted.rows, ["accuracy"]), run.folder / "learning.png")
-    plots.save(plots.confusion(confusion_matrix(labels, logits > 0), names), run.folder / "confusion.png")
-    rows = _examples(test_ids, labels, np.asarray(jax.nn.sigmoid(logits)), reviews.vocabulary)
-    plots.save(plots.examples(rows), run.folder / "examples.png")
+    plot_answers(run, test_ids, labels, logits, reviews.vocabulary)
     show_result(run.finish({"accuracy": accuracy}, ORIGINAL, fitted.params, fitted.seconds))
+
+
+def plot_answers(run: Run, ids: np.ndarray, labels: np.ndarray, logits: np.ndarray, vocabulary: list[str]) -> None:
+    """The confusion matrix, and reviews on which the model was most confident, rightly and wrongly."""
+    matrix = confusion_matrix(labels, logits > 0, labels=[0, 1])
+    plots.save(plots.confusion(matrix, ["negative", "positive"]), run.folder / "confusion.png")
+    rows = _examples(ids, labels, np.asarray(jax.nn.sigmoid(logits)), vocabulary)
+    plots.save(plots.examples(rows), run.folder / "examples.png")
 
 
 def init(key: jax.Array, config: Config) -> models.ClassifierParams:

@@ -47,8 +47,9 @@ def ours(loss) -> int:
         pytest.param(
             "last-state",
             marks=pytest.mark.xfail(
+                strict=False,  # a newer XLA may well do better
                 reason="XLA's CPU compiler gives the zeros of two loops one buffer, which then lives through both: "
-                "21.2 MB, where Flax takes 19.5"
+                "21.2 MB, where Flax takes 19.5",
             ),
         ),
     ],
