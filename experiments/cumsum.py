@@ -88,7 +88,7 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
     run.save_parameters(fitted.params)
 
     xs, labels = jax.tree.map(np.asarray, draw(key_test, config.test_size))
-    logits = map_batches(lambda batch: logits_of(fitted.params, batch), xs, 1000)
+    logits = map_batches(logits_of, fitted.params, xs, 1000)
     right = (logits > 0) == (labels > 0)
     metrics = {"step_accuracy": float(right.mean()), "sequence_accuracy": float(right.all(axis=1).mean())}
 

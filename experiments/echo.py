@@ -106,7 +106,7 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
     run.save_parameters(fitted.params)
 
     symbols = np.asarray(draw(key_test, config.test_size))
-    logits = map_batches(lambda batch: models.classify(fitted.params, one_hot(batch)), symbols, 1000)
+    logits = map_batches(lambda params, ids: models.classify(params, one_hot(ids)), fitted.params, symbols, 1000)
     answers = logits.argmax(axis=-1)
     accuracy = float(np.mean(answers == symbols[:, config.position]))
 

@@ -9,7 +9,6 @@ character after each, but never filled in its targets: AUC 0.651. Here every pos
 a target, the first one predicted from a start symbol, as its own formula for P(string) demands.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -108,7 +107,7 @@ def main(
     ids = np.concatenate(strings)
 
     def score(fitted: dict[str, Fitted]) -> np.ndarray:
-        log_p = {name: map_batches(_log_p_of(model.params), ids, 1024).sum(axis=1) for name, model in fitted.items()}
+        log_p = {name: map_batches(_log_p, model.params, ids, 1024).sum(axis=1) for name, model in fitted.items()}
         return log_p["english"] - log_p["french"]
 
     short = train_all(config.short_epochs, "short-")
@@ -203,7 +202,7 @@ def identify(run: Run, text: str) -> None:
     """Prints which language a text is in, by the models of a run."""
     if not text:
         raise UserError("--predict: expected a text of at least one character, got none")
-    alphabet = Alphabet(json.loads((run.folder / "alphabet.json").read_text()))
+    alphabet = Alphabet(run.read_json("alphabet.json"))
     size = run.config.hidden_size
     like = jax.eval_shape(lambda key: models.init_language_model(key, alphabet.size, size), jax.random.key(0))
     params = run.load_parameters(dict.fromkeys(LANGUAGES, like))
@@ -215,8 +214,8 @@ def identify(run: Run, text: str) -> None:
     )
 
 
-def _log_p_of(params: models.TaggerParams):
-    return lambda ids: models.log_probabilities(params, ids, START)
+def _log_p(params: models.TaggerParams, ids: jax.Array) -> jax.Array:
+    return models.log_probabilities(params, ids, START)
 
 
 def _character_log_p(
@@ -228,7 +227,7 @@ def _character_log_p(
     """
     ids = alphabet.encode(text)
     parts = jnp.asarray(windows(ids, min(window, len(ids))))
-    log_p = {name: np.asarray(_log_p_of(model)(parts)) for name, model in params.items()}
+    log_p = {name: np.asarray(_log_p(model, parts)) for name, model in params.items()}
     return {name: np.concatenate([values[0], values[1:, -1]]) for name, values in log_p.items()}
 
 

@@ -6,7 +6,6 @@ here, but it trains for 4 epochs, with a learning rate that falls to zero: at a 
 from the third on. The epoch is chosen on a part of the training set, and the test set is looked at once.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -111,10 +110,8 @@ def main(
         logits = logits_of(params, ids, key, config.dropout, config.recurrent_dropout)
         return losses.binary_cross_entropy(logits, labels), {"accuracy": losses.binary_accuracy(logits, labels)}
 
-    predict_logits = jax.jit(logits_of)
-
     def validate(params: models.ClassifierParams) -> dict[str, float]:
-        logits = map_batches(lambda ids: predict_logits(params, ids), validation_ids, 512)
+        logits = map_batches(logits_of, params, validation_ids, 512)
         labels = validation_labels.astype(np.float32)
         return {
             "loss": float(losses.binary_cross_entropy(logits, labels)),
@@ -141,7 +138,7 @@ def main(
     test_rows = np.asarray(jax.random.permutation(key_reviews, len(reviews.test.labels)))[: config.max_reviews]
     test_ids = imdb.encode(reviews.test, config.num_words, config.length)[test_rows]
     labels = reviews.test.labels[test_rows]
-    logits = map_batches(lambda ids: predict_logits(fitted.params, ids), test_ids, 512)
+    logits = map_batches(logits_of, fitted.params, test_ids, 512)
     accuracy = float(np.mean((logits > 0) == labels))
     console.print(f"parameters of epoch {fitted.best_epoch}, the best on the validation reviews")
 
@@ -181,7 +178,7 @@ def judge(run: Run, text: str) -> None:
     """Prints whether a review is positive, by the model of a run."""
     if not text.strip():
         raise UserError("--predict: expected a review of at least one word, got none")
-    vocabulary = json.loads((run.folder / "vocabulary.json").read_text())
+    vocabulary = run.read_json("vocabulary.json")
     config = run.config
     params = run.load_parameters(jax.eval_shape(lambda key: init(key, config), jax.random.key(0)))
     ids = imdb.encode_texts([text], vocabulary, config.num_words, config.length)

@@ -78,10 +78,11 @@ def batches_of(arrays: Any, batch_size: int, *, device_bytes: int = DEVICE_BYTES
     )
 
 
-def map_batches(function: Callable[..., Any], arrays: Any, batch_size: int) -> Any:
-    """`function(batch)` over consecutive batches of arrays [N, ...], its outputs [N, ...] joined on the host.
+def map_batches(function: Callable[..., Any], params: Any, arrays: Any, batch_size: int) -> Any:
+    """`function(params, batch)` over consecutive batches of arrays [N, ...], its outputs [N, ...] joined on the host.
 
-    The last batch is filled up with copies of the first row, so that `function` compiles once.
+    The last batch is filled up with copies of the first row, so that `function` compiles once; the same
+    function in a later call, with other parameters, does not compile again.
     """
     size = jax.tree.leaves(arrays)[0].shape[0]
     compiled = jax.jit(function)
@@ -89,5 +90,6 @@ def map_batches(function: Callable[..., Any], arrays: Any, batch_size: int) -> A
     for start in range(0, size, batch_size):
         rows = np.arange(start, start + batch_size)
         rows[rows >= size] = 0
-        outputs.append(jax.tree.map(np.asarray, compiled(jax.tree.map(lambda leaf, rows=rows: leaf[rows], arrays))))
+        batch = jax.tree.map(lambda leaf, rows=rows: leaf[rows], arrays)
+        outputs.append(jax.tree.map(np.asarray, compiled(params, batch)))
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:size], *outputs)

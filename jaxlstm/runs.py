@@ -58,10 +58,7 @@ class Run:
           CheckpointError: it is not a run, or one of another system, or of other settings than this version knows.
         """
         path = folder / "config.json"
-        try:
-            settings = json.loads(path.read_text())
-        except (OSError, ValueError):
-            raise CheckpointError(f"{folder}: expected the folder of a run, it has no readable config.json") from None
+        settings = _read_json(folder, "config.json")
         found = settings.pop("system", None)
         if found != system:
             raise CheckpointError(f"{folder}: expected a run of {system}, this is one of {found}")
@@ -78,6 +75,14 @@ class Run:
     def write_rows(self, rows: list[dict[str, Any]]) -> None:
         """metrics.jsonl, whole: after a resumption the lines beyond the checkpoint must go."""
         _write(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+    def read_json(self, name: str) -> Any:
+        """A JSON file of the run.
+
+        Raises:
+          CheckpointError: it is missing or unreadable.
+        """
+        return _read_json(self.folder, name)
 
     def save_parameters(self, params: Any, name: str = "parameters") -> Path:
         """Saves a pytree of arrays as a folder of the run."""
@@ -125,6 +130,13 @@ def versions() -> dict[str, str]:
 def write_json(path: Path, value: Any) -> None:
     """Writes JSON, all or nothing."""
     _write(path, json.dumps(value, indent=2) + "\n")
+
+
+def _read_json(folder: Path, name: str) -> Any:
+    try:
+        return json.loads((folder / name).read_text())
+    except (OSError, ValueError):
+        raise CheckpointError(f"{folder}: expected the folder of a run, it has no readable {name}") from None
 
 
 def _write(path: Path, text: str) -> None:

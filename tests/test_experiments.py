@@ -227,6 +227,8 @@ def test_predict_wants_a_text_and_a_run(tmp_path, capsys):
     line = error_of(capsys, "langid", "--predict", "text")
     assert line == "error: --predict and --from: expected both, a text and the folder of a finished run"
     assert "no readable config.json" in error_of(capsys, "sentiment", "--predict", "a", "--from", str(tmp_path))
+    (tmp_path / "config.json").write_text('{"system": "langid"}')
+    assert "no readable alphabet.json" in error_of(capsys, "langid", "--predict", "a", "--from", str(tmp_path))
 
 
 @pytest.mark.parametrize(("system", "file"), [("langid", "udhr2.zip"), ("sentiment", "aclImdb_v1.tar.gz")])

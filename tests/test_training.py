@@ -1,5 +1,6 @@
 """The training loop: the same steps as written by hand, resumed bit for bit, stopped where it must."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -167,4 +168,15 @@ def test_arrays_of_different_lengths():
 
 @pytest.mark.parametrize("batch_size", [1, 5, 23, 100])
 def test_map_batches_is_the_function_on_the_whole(batch_size):
-    np.testing.assert_allclose(map_batches(lambda xs: xs.sum(axis=1), XS, batch_size), XS.sum(axis=1), rtol=1e-6)
+    np.testing.assert_allclose(
+        map_batches(lambda scale, xs: scale * xs.sum(axis=1), 2.0, XS, batch_size), 2 * XS.sum(axis=1), rtol=1e-6
+    )
+
+
+def test_map_batches_compiles_once_for_all_parameters():
+    @chex.assert_max_traces(n=1)
+    def function(scale, xs):
+        return scale * xs
+
+    for scale in (1.0, 2.0):
+        np.testing.assert_array_equal(map_batches(function, jnp.asarray(scale), XS, 5), np.float32(scale) * XS)
