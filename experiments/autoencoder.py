@@ -21,7 +21,7 @@ from jaxlstm import losses, models, plots
 from jaxlstm.batches import batches_of
 from jaxlstm.reporting import console, show_parameters, show_result
 from jaxlstm.runs import Run
-from jaxlstm.training import Fitted, Row, fit
+from jaxlstm.training import Fitted, fit
 
 # The original prints its reconstruction; the largest error is that of 0.1100185 for 0.1.
 ORIGINAL = {"max_abs_error": 0.0100185}
@@ -74,18 +74,10 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
         rebuilt, predicted = both(params, xs)
         return losses.squared_error(rebuilt, xs) + losses.squared_error(predicted, xs[:, 1:]), {}
 
-    alone = _train(
-        run, "alone", loss, models.init_autoencoder(key_alone, 1, config.hidden_size), xs, key_alone, rows_before=[]
-    )
-    composite = _train(
-        run,
-        "composite",
-        composite_loss,
-        models.init_composite(key_composite, 1, config.hidden_size),
-        xs,
-        key_composite,
-        rows_before=alone.rows,
-    )
+    params = models.init_autoencoder(key_alone, 1, config.hidden_size)
+    alone = _train(run, "alone", loss, params, xs, key_alone)
+    composite_params = models.init_composite(key_composite, 1, config.hidden_size)
+    composite = _train(run, "composite", composite_loss, composite_params, xs, key_composite)
     rebuilt = reconstruct(alone.params, xs)
     rebuilt_too, predicted = both(composite.params, xs)
 
@@ -109,13 +101,11 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
     show_result(run.finish(metrics, ORIGINAL, (alone.params, composite.params), seconds))
 
 
-def _train(
-    run: Run, stage: str, loss: Callable[..., Any], params: Any, xs: jax.Array, key: jax.Array, rows_before: list[Row]
-) -> Fitted:
+def _train(run: Run, model: str, loss: Callable[..., Any], params: Any, xs: jax.Array, key: jax.Array) -> Fitted:
     config = run.config
-    show_parameters(f"autoencoder, {stage}", params)
+    show_parameters(f"autoencoder, {model}", params)
     schedule = optax.cosine_decay_schedule(config.learning_rate, config.epochs)
-    with follow(run, stage, config.epochs, rows_before) as on_epochs:
+    with follow(run, config.epochs, model) as on_epochs:
         return fit(
             loss,
             params,
@@ -123,7 +113,7 @@ def _train(
             batches_of(xs, batch_size=1),
             epochs=config.epochs,
             key=key,
-            checkpoints=run.checkpoints(stage),
+            checkpoints=run.checkpoints(model),
             checkpoint_every=config.checkpoint_every,
             epochs_per_call=config.checkpoint_every,
             on_epochs=on_epochs,

@@ -73,7 +73,7 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
         return losses.binary_cross_entropy(logits, labels), {"accuracy": losses.binary_accuracy(logits, labels)}
 
     schedule = optax.cosine_decay_schedule(config.learning_rate, config.epochs * config.steps_per_epoch)
-    with follow(run, "cumsum", config.epochs) as on_epochs:
+    with follow(run, config.epochs) as on_epochs:
         fitted = fit(
             loss,
             params,

@@ -91,7 +91,7 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
         return losses.cross_entropy(logits, labels), {"accuracy": losses.accuracy(logits, labels)}
 
     schedule = optax.cosine_decay_schedule(config.learning_rate, config.epochs * config.steps_per_epoch)
-    with follow(run, "echo", config.epochs) as on_epochs:
+    with follow(run, config.epochs) as on_epochs:
         fitted = fit(
             loss,
             params,

@@ -32,7 +32,7 @@ from jaxlstm.data.udhr import load_udhr
 from jaxlstm.errors import UserError
 from jaxlstm.reporting import console, show_parameters, show_result
 from jaxlstm.runs import Run, write_json
-from jaxlstm.training import Fitted, Row, fit
+from jaxlstm.training import Fitted, fit
 
 ORIGINAL = {"auc": 0.6514, "accuracy": 0.60}
 LANGUAGES = {"english": "eng", "french": "fra"}  # name and code in the Declaration's corpus
@@ -93,14 +93,11 @@ def main(
         console.print(f"{name}: {len(train[name]):,} characters to learn from, {len(held_out[name]):,} held out")
     alphabet = alphabet_of(*train.values())
     write_json(run.folder / "alphabet.json", alphabet.characters)
+    show_parameters("langid", _shapes(alphabet, config))
 
     def train_all(epochs: int, stage: str) -> dict[str, Fitted]:
-        fitted: dict[str, Fitted] = {}
-        for name in LANGUAGES:
-            ids = windows(alphabet.encode(train[name]), config.window)
-            before = [row for earlier in fitted.values() for row in earlier.rows]
-            fitted[name] = train_model(run, name, f"{stage}{name}", ids, alphabet, epochs, before)
-        return fitted
+        ids = {name: windows(alphabet.encode(train[name]), config.window) for name in LANGUAGES}
+        return {name: train_model(run, name, f"{stage}{name}", ids[name], alphabet, epochs) for name in LANGUAGES}
 
     strings = [windows(alphabet.encode(held_out[name]), config.window) for name in LANGUAGES]
     is_english = np.repeat([1, 0], [len(ids) for ids in strings])
@@ -152,24 +149,20 @@ def load_texts(data_dir: Path | None) -> tuple[dict[str, str], str]:
     return texts, "the Universal Declaration of Human Rights"
 
 
-def train_model(
-    run: Run, name: str, stage: str, ids: np.ndarray, alphabet: Alphabet, epochs: int, rows_before: list[Row]
-) -> Fitted:
+def train_model(run: Run, name: str, stage: str, ids: np.ndarray, alphabet: Alphabet, epochs: int) -> Fitted:
     """One language's model, taught on windows [N, T]."""
     config = run.config
     key_params, key_training = jax.random.split(
         jax.random.fold_in(jax.random.key(config.seed), list(LANGUAGES).index(name))
     )
     params = models.init_language_model(key_params, alphabet.size, config.hidden_size)
-    if not rows_before:
-        show_parameters(f"langid, {stage}", params)
 
     def loss(params: models.TaggerParams, ids: jax.Array, key: jax.Array):
         return -jnp.mean(models.log_probabilities(params, ids, START)), {}
 
     batches = batches_of(ids, min(config.batch_size, len(ids)))
     schedule = optax.cosine_decay_schedule(config.learning_rate, epochs * batches.steps)
-    with follow(run, stage, epochs, rows_before) as on_epochs:
+    with follow(run, epochs, stage) as on_epochs:
         return fit(
             loss,
             params,
@@ -203,15 +196,20 @@ def identify(run: Run, text: str) -> None:
     if not text:
         raise UserError("--predict: expected a text of at least one character, got none")
     alphabet = Alphabet(run.read_json("alphabet.json"))
-    size = run.config.hidden_size
-    like = jax.eval_shape(lambda key: models.init_language_model(key, alphabet.size, size), jax.random.key(0))
-    params = run.load_parameters(dict.fromkeys(LANGUAGES, like))
+    params = run.load_parameters(_shapes(alphabet, run.config))
     scores = _character_log_p(params, alphabet, text.lower(), run.config.window)
     log_p = {name: float(values.sum()) for name, values in scores.items()}
     score = log_p["english"] - log_p["french"]
     console.print(
         f"{'english' if score > 0 else 'french'}   score {score:+.2f} = {log_p['english']:.2f} - {log_p['french']:.2f}"
     )
+
+
+def _shapes(alphabet: Alphabet, config: Config) -> dict[str, models.TaggerParams]:
+    """Both models' parameters, without their values."""
+    size = config.hidden_size
+    one = jax.eval_shape(lambda key: models.init_language_model(key, alphabet.size, size), jax.random.key(0))
+    return dict.fromkeys(LANGUAGES, one)
 
 
 def _log_p(params: models.TaggerParams, ids: jax.Array) -> jax.Array:

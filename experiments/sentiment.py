@@ -120,7 +120,7 @@ def main(
 
     batches = batches_of(train, min(config.batch_size, len(train_rows)))
     schedule = optax.cosine_decay_schedule(config.learning_rate, config.epochs * batches.steps)
-    with follow(run, "sentiment", config.epochs) as on_epochs:
+    with follow(run, config.epochs) as on_epochs:
         fitted = fit(
             loss,
             params,

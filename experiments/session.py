@@ -1,6 +1,6 @@
 """What the five systems share around a run: its options, how it begins, how its settings are checked."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,15 +38,15 @@ def begin(system: str, config: Any, options: Options) -> Run:
 
 
 @contextmanager
-def follow(run: Run, title: str, epochs: int, rows_before: Sequence[Row] = ()) -> Iterator[Callable[[list[Row]], None]]:
+def follow(run: Run, epochs: int, model: str = "") -> Iterator[Callable[[list[Row]], None]]:
     """Shows a progress bar and keeps metrics.jsonl up to date; what it hands out is `fit`'s `on_epochs`.
 
-    `rows_before` are the rows of the models that the same run has trained before this one.
+    A run that trains several models names the one that is being trained.
     """
-    with progress_bar(title, epochs) as show:
+    with progress_bar(model or run.system, epochs) as show:
 
         def on_epochs(rows: list[Row]) -> None:
-            run.write_rows([*rows_before, *rows])
+            run.write_rows(rows, model)
             show(rows)
 
         yield on_epochs

@@ -13,7 +13,7 @@ import dataclasses
 import json
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,6 +35,7 @@ class Run:
         self.folder = folder
         self.system = system
         self.config = config
+        self._rows: dict[str, list[dict[str, Any]]] = {}  # by model, in the order of training
 
     @classmethod
     def create(cls, root: Path, system: str, config: Any) -> "Run":
@@ -72,9 +73,14 @@ class Run:
         """Where training states go; a run that trains several models names a stage for each."""
         return Checkpoints(self.folder / "checkpoints" / stage)
 
-    def write_rows(self, rows: list[dict[str, Any]]) -> None:
-        """metrics.jsonl, whole: after a resumption the lines beyond the checkpoint must go."""
-        _write(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    def write_rows(self, rows: Sequence[Mapping[str, Any]], model: str = "") -> None:
+        """metrics.jsonl, whole: after a resumption the lines beyond the checkpoint must go.
+
+        A run that trains several models names the one that the rows are of; each line then says it.
+        """
+        self._rows[model] = [{"model": model, **row} if model else dict(row) for row in rows]
+        lines = [json.dumps(row) + "\n" for of_model in self._rows.values() for row in of_model]
+        _write(self.folder / "metrics.jsonl", "".join(lines))
 
     def read_json(self, name: str) -> Any:
         """A JSON file of the run.

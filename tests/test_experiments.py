@@ -102,6 +102,9 @@ def test_autoencoder(tmp_path, capsys):
     check_result(folder, result, "autoencoder", metrics, ["learning.png", "reconstruction.png", "composite.png"])
     assert max(result["metrics"][name] for name in metrics) < 0.4
     assert (folder / "encoder").is_dir()
+    assert [(row["model"], row["epoch"]) for row in rows_of(folder)] == [
+        (model, epoch) for model in ("alone", "composite") for epoch in range(1, 61)
+    ]
     assert "[1, 20]" in capsys.readouterr().out
 
 
@@ -121,6 +124,9 @@ def test_langid(tmp_path, declaration, capsys):
     plots = ["learning_english.png", "learning_french.png", "roc.png", "scores.png", "characters.png"]
     check_result(folder, result, "langid", {"auc", "accuracy", "auc_after_1_epochs"}, plots)
     assert result["metrics"]["auc"] > 0.7
+    assert {row["model"]: row["epoch"] for row in rows_of(folder)} == {
+        "short-english": 1, "short-french": 1, "english": 6, "french": 6,
+    }  # fmt: skip
     assert "P(character | prefix)" in capsys.readouterr().out
     for text, language in (
         ("the people of the town and their", "english"),
