@@ -1,19 +1,24 @@
-"""`lstm`: a whole sequence through the cell, with its checks, masks and directions.
+"""`lstm`: a whole sequence through the cell, with its checks, masks and directions."""
 
-Whatever the caller's layout, the recurrence sees [T, B, ...]: the batch dimensions are flattened
-into one and time comes first. A masked step is one that the recurrence does not take.
-"""
-
-import math
 from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
 from jaxlstm.cell import Activation, LSTMParams, LSTMState, cell_dtype, product, zero_state
+from jaxlstm.layout import (
+    check_inputs,
+    check_shape,
+    checked_masking,
+    flat_inputs,
+    flat_mask,
+    flat_rows,
+    layout_of,
+    outputs_in_place,
+    rows_in_place,
+)
 from jaxlstm.recurrence import recurrence
 
 IMPLEMENTATIONS = ("scan",)
@@ -69,50 +74,31 @@ def lstm(
       ValueError: names the argument, what was expected and what came.
     """
     _check(params, xs, state, unroll, implementation)
-    time_axis = 0 if time_major else xs.ndim - 2
-    steps = xs.shape[time_axis]
-    batch_shape = tuple(np.delete(xs.shape[:-1], time_axis).tolist())
-    hidden_size = params.w_h.shape[0]
+    layout = layout_of(xs, time_major)
+    state_shape = (*layout.batch_shape, params.w_h.shape[0])
     if state is None:
-        state = zero_state(batch_shape, hidden_size, xs.dtype)
-    _check_shape("state.h", state.h, (*batch_shape, hidden_size))
-    _check_shape("state.c", state.c, (*batch_shape, hidden_size))
+        state = zero_state(layout.batch_shape, params.w_h.shape[0], xs.dtype)
+    check_shape("state.h", state.h, state_shape)
+    check_shape("state.c", state.c, state_shape)
     if h_scale is not None:
-        _check_shape("h_scale", h_scale, (*batch_shape, hidden_size))
+        check_shape("h_scale", h_scale, state_shape)
         h_scale = h_scale.astype(xs.dtype)
     if unroll is None:
-        unroll = steps if 1 <= steps <= UNROLLED_STEPS else 1
-    if lengths is not None:
-        if mask is not None:
-            raise ValueError("lengths and mask: expected at most one of them, got both")
-        lengths = _checked_lengths(lengths, batch_shape, steps)
-    elif mask is not None:
-        mask = _checked_mask(mask, xs.shape[:-1])
-    return _run(params, xs, state, lengths, mask, h_scale, reverse, time_axis, activation, unroll)
+        unroll = layout.steps if 1 <= layout.steps <= UNROLLED_STEPS else 1
+    lengths, mask = checked_masking(layout, lengths, mask)
+    return _run(params, xs, state, lengths, mask, h_scale, layout, reverse, activation, unroll)
 
 
 # Compiled here, so that a call outside of any `jit` does not trace and compile its scan anew.
 @partial(jax.jit, static_argnums=(6, 7, 8, 9))
-def _run(params, xs, state, lengths, mask, h_scale, reverse, time_axis, activation, unroll):
-    xs = jnp.moveaxis(xs, time_axis, 0)
-    steps, *batch_shape, input_size = xs.shape
-    batch = math.prod(batch_shape)  # named, because -1 cannot stand for a size where another is 0
-    if lengths is not None:
-        mask = jnp.arange(steps).reshape(-1, *[1] * len(batch_shape)) < lengths[None]
-    elif mask is not None:
-        mask = jnp.moveaxis(mask, time_axis, 0)
-    if mask is not None:
-        # A NaN in the padding would reach the weights through 0 * NaN in their gradient.
-        xs = jnp.where(mask[..., None], xs, 0)
-        mask = mask.reshape(steps, batch)
-
-    flat_state, flat_scale = jax.tree.map(lambda leaf: leaf.reshape(batch, leaf.shape[-1]), (state, h_scale))
+def _run(params, xs, state, lengths, mask, h_scale, layout, reverse, activation, unroll):
+    mask = flat_mask(layout, lengths, mask)
+    xs = flat_inputs(layout, xs, mask)
+    steps, batch, input_size = xs.shape
     z_x = product(xs.reshape(steps * batch, input_size), params.w_x).reshape(steps, batch, params.w_x.shape[1])
+    flat_state, flat_scale = flat_rows(layout, (state, h_scale))
     flat_state, hs = recurrence(activation, reverse, unroll, z_x, params.w_h, params.b, flat_state, mask, flat_scale)
-
-    ys = hs if mask is None else jnp.where(mask[..., None], hs, 0)
-    ys = jnp.moveaxis(ys.reshape(steps, *batch_shape, ys.shape[-1]), 0, time_axis)
-    return jax.tree.map(lambda leaf, like: leaf.reshape(like.shape), flat_state, state), ys
+    return rows_in_place(layout, flat_state), outputs_in_place(layout, hs, mask)
 
 
 def _check(
@@ -128,16 +114,13 @@ def _check(
     width = params.w_h.shape[1]
     if params.w_x.ndim != 2 or params.w_x.shape[1] != width:
         raise ValueError(f"params.w_x: expected shape [D, {width}], got {list(params.w_x.shape)}")
-    _check_shape("params.b", params.b, (width,))
-    if xs.ndim < 2:
-        raise ValueError(f"xs: expected shape [..., T, D] with at least 2 dimensions, got {list(xs.shape)}")
+    check_shape("params.b", params.b, (width,))
+    check_inputs(xs)
     if xs.shape[-1] != params.w_x.shape[0]:
         raise ValueError(
             f"xs: expected {params.w_x.shape[0]} features (params.w_x is {list(params.w_x.shape)}), "
             f"got {xs.shape[-1]} (xs is {list(xs.shape)})"
         )
-    if not jnp.issubdtype(xs.dtype, jnp.floating):
-        raise ValueError(f"xs: expected a floating dtype, got {xs.dtype}; embed or one-hot encode symbols first")
     for name, leaf in zip(params._fields, params, strict=True):
         if leaf.dtype != xs.dtype:
             raise ValueError(f"params.{name}: expected the dtype of xs, {xs.dtype}, got {leaf.dtype}")
@@ -146,29 +129,3 @@ def _check(
             raise ValueError(f"state.h: expected the dtype of xs, {xs.dtype}, got {state.h.dtype}")
         if state.c.dtype != cell_dtype(xs.dtype):
             raise ValueError(f"state.c: expected {cell_dtype(xs.dtype)} beside {xs.dtype} inputs, got {state.c.dtype}")
-
-
-def _check_shape(name: str, array: Array, shape: tuple[int, ...]) -> None:
-    if array.shape != shape:
-        raise ValueError(f"{name}: expected shape {list(shape)}, got {list(array.shape)}")
-
-
-def _checked_lengths(lengths: ArrayLike, batch_shape: tuple[int, ...], steps: int) -> Array:
-    lengths = jnp.asarray(lengths)
-    _check_shape("lengths", lengths, batch_shape)
-    if not jnp.issubdtype(lengths.dtype, jnp.integer):
-        raise ValueError(f"lengths: expected integers, got {lengths.dtype}")
-    if not isinstance(lengths, jax.core.Tracer) and lengths.size:
-        values = np.asarray(lengths)  # NumPy's own min and max: under `jit` those of JAX would be traced
-        low, high = int(values.min()), int(values.max())
-        if low < 0 or high > steps:
-            raise ValueError(f"lengths: expected 0 to {steps}, the steps of xs, got {low if low < 0 else high}")
-    return lengths
-
-
-def _checked_mask(mask: ArrayLike, shape: tuple[int, ...]) -> Array:
-    mask = jnp.asarray(mask)
-    _check_shape("mask", mask, shape)
-    if mask.dtype != jnp.bool_:
-        raise ValueError(f"mask: expected booleans, True where a step is valid, got {mask.dtype}")
-    return mask
