@@ -1,31 +1,43 @@
 """The recurrence over time and its derivative.
 
-The input enters projected, z_x[t] = x_t W_x for all steps at once, so that the loop holds one thin
-product only, h_{t-1} W_h. Its derivative is a rule of our own. With the dot for a tangent, ' for a
-derivative and phi for the activation (tanh in the textbook), the rule is linear in the tangents,
+The input is projected, z_x[t] = x_t W_x, for a chunk of steps at once, so that the loop over the steps
+of the chunk holds one thin product only, h_{t-1} W_h. The derivative is a rule of our own. With the dot
+for a tangent, ' for a derivative and phi for the activation (tanh in the textbook), the rule is linear
+in the tangents,
 
-    dz[t] = dz_x[t] + h_{t-1} dW_h + db + dh_{t-1} W_h
+    dz[t] = dx_t W_x + x_t dW_x + h_{t-1} dW_h + db + dh_{t-1} W_h
     dc[t] = f dc_{t-1} + (g i') dz_i + (c_{t-1} f') dz_f + (i g') dz_g
     dh[t] = (o phi'(c)) dc + (phi(c) o') dz_o
 
-with coefficients, in brackets, that the forward scan has saved. The first three terms of dz are
-known for every step before the loop begins, so the tangent of the weights enters as one large
-product. JAX transposes the rule by itself: the backward pass becomes a thin reverse scan that emits
+with coefficients, in brackets, that the forward scan has saved. All terms of dz but the last are known
+for every step before the loop begins, so the tangents of the weights enter as large products, one for
+each chunk. JAX transposes the rule by itself: the backward pass becomes a thin reverse scan that emits
 the gradient of z, followed by one product for each weight gradient. A naive scan carries a [H, 4H]
 gradient through every step instead.
 
 The rule is a `custom_jvp`, not a `custom_vjp`: forward mode, Hessians and `vmap` work through it.
 """
 
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.custom_derivatives import SymbolicZero
 
-from jaxlstm.cell import Activation, LSTMState, advance, gates, product
+from jaxlstm.cell import Activation, Gates, LSTMParams, LSTMState, advance, cell_dtype, gates, product
+
+
+class Walk(NamedTuple):
+    """How the steps are taken; hashable."""
+
+    activation: Activation  # phi, applied to the candidate and to the cell state
+    reverse: bool  # from the last step to the first
+    unroll: int  # steps in one turn of the loop
+    chunk: int  # steps whose inputs are projected at once
 
 
 class Coefficients(NamedTuple):
@@ -36,28 +48,16 @@ class Coefficients(NamedTuple):
     h: Array  # [B, H]: dc into dh
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
 def recurrence(
-    activation: Activation,
-    reverse: bool,
-    unroll: int,
-    z_x: Array,
-    w_h: Array,
-    b: Array,
-    state: LSTMState,
-    mask: Array | None,
-    h_scale: Array | None,
+    walk: Walk, params: LSTMParams, xs: Array, state: LSTMState, mask: Array | None, h_scale: Array | None
 ) -> tuple[LSTMState, Array]:
-    """Runs the cell over time from its projected inputs.
+    """Runs the cell over time.
 
     Args:
-      activation: phi, applied to the candidate and to the cell state.
-      reverse: walks from the last step to the first.
-      unroll: steps in one turn of the loop.
-      z_x: [T, B, 4H], the projected inputs in the dtype of the cell state, without the bias: added
-        here it joins a pass over the gates, added outside it would be a pass of its own.
-      w_h: [H, 4H].
-      b: [4H].
+      walk: how.
+      params: the layer's weights.
+      xs: [T, B, D].
       state: h and c [B, H] before the first step walked.
       mask: [T, B] or None; where False the state is carried through unchanged.
       h_scale: [B, H] or None; h_{t-1} is multiplied by it before the recurrent product, at every step.
@@ -65,59 +65,72 @@ def recurrence(
     Returns:
       The state after the last step walked, and h [T, B, H] after each step.
     """
-    state, (hs, _) = _forward(activation, reverse, unroll, z_x, w_h, b, state, mask, h_scale, linearise=False)
+    state, (hs, _) = _forward(walk, params, xs, state, mask, h_scale, linearise=False)
     return state, hs
 
 
-def _forward(activation, reverse, unroll, z_x, w_h, b, state, mask, h_scale, *, linearise):
+def _forward(walk, params, xs, state, mask, h_scale, *, linearise):
     def step(state: LSTMState, inputs):
         z_x, valid = inputs
-        z = z_x + product(_scaled(state.h, h_scale), w_h)
-        z += jnp.broadcast_to(b, z.shape)
-        new = advance(gates(z, activation), state, activation)
-        coefficients = _coefficients(z, state, new, activation) if linearise else None
+        z = z_x + product(_scaled(state.h, h_scale), params.w_h)
+        # Added here the bias joins a pass over the gates; outside of the loop it would be a pass of its own.
+        z += jnp.broadcast_to(params.b, z.shape)
+        gate = gates(z, walk.activation)
+        new = advance(gate, state, walk.activation)
+        coefficients = _coefficients(gate, z, state, new, walk.activation) if linearise else None
         if valid is not None:
             new = jax.tree.map(partial(jnp.where, valid[:, None]), new, state)
         return new, (new.h, coefficients)
 
-    return jax.lax.scan(step, state, (z_x, mask), reverse=reverse, unroll=unroll)
+    def chunk(state: LSTMState, inputs):
+        xs, mask = inputs
+        z_x = _over_steps(product, xs, params.w_x)
+        return jax.lax.scan(step, state, (z_x, mask), reverse=walk.reverse, unroll=walk.unroll)
+
+    return _scan_chunks(chunk, state, (xs, mask), walk)
 
 
-def _coefficients(z: Array, old: LSTMState, new: LSTMState, activation: Activation) -> Coefficients:
-    i, f, g, o = gates(z, activation)
-    z_g = jnp.split(z, 4, axis=-1)[2]
-    _, d_g = jax.jvp(activation, (z_g,), (jnp.ones_like(z_g),))
+def _coefficients(gate: Gates, z: Array, old: LSTMState, new: LSTMState, activation: Activation) -> Coefficients:
+    i, f, g, o = gate
+    if activation is jnp.tanh:
+        d_g = 1 - g * g  # from the value at hand; its own derivative would compute tanh once more
+    else:
+        z_g = jnp.split(z, 4, axis=-1)[2]
+        _, d_g = jax.jvp(activation, (z_g,), (jnp.ones_like(z_g),))
     phi_c, d_phi_c = jax.jvp(activation, (new.c,), (jnp.ones_like(new.c),))
     dz = [g * i * (1 - i), old.c * f * (1 - f), i * d_g, phi_c * o * (1 - o)]
     return Coefficients(jnp.concatenate(dz, axis=-1), f, o * d_phi_c)
 
 
 @partial(recurrence.defjvp, symbolic_zeros=True)
-def _recurrence_jvp(activation, reverse, unroll, primals, tangents):
-    z_x, w_h, _, state, mask, h_scale = primals
-    d_z_x, d_w_h, d_b, d_state, _, d_h_scale = tangents
-    steps, batch, _ = z_x.shape
+def _recurrence_jvp(walk, primals, tangents):
+    params, xs, state, mask, h_scale = primals
+    d_params, d_xs, d_state, _, d_h_scale = tangents
 
-    new_state, (hs, coefficients) = _forward(activation, reverse, unroll, *primals, linearise=True)
-    h_prev = jnp.concatenate([hs, state.h[None]])[1:] if reverse else jnp.concatenate([state.h[None], hs])[:-1]
+    new_state, (hs, coefficients) = _forward(walk, *primals, linearise=True)
+    w_h_columns = params.w_h.T  # so that the thin product of the backward loop meets rows of memory
 
-    # What of dz is known before the loop begins. The products run over [T * B, H]: with the steps
-    # left as an axis of their own, XLA would copy a transposed dz for the gradient of the weights.
-    def over_all_steps(h: Array, w: Array) -> Array:
-        return product(h.reshape(steps * batch, h.shape[-1]), w).reshape(z_x.shape)
-
-    d_z = _instantiate(d_z_x, z_x)
-    if not isinstance(d_w_h, SymbolicZero):
-        d_z += over_all_steps(_scaled(h_prev, h_scale), d_w_h)
-    if not isinstance(d_b, SymbolicZero):
-        d_z += jnp.broadcast_to(d_b, d_z.shape)
-    if h_scale is not None and not isinstance(d_h_scale, SymbolicZero):
-        d_z += over_all_steps(h_prev * d_h_scale[None], w_h)
+    # What of dz is known before the loop begins. Recomputed rather than saved between the passes.
+    @partial(jax.checkpoint, prevent_cse=False)
+    def known(xs: Array, h_prev: Array, d_xs: Array | None) -> Array:
+        d_z = jnp.zeros((*xs.shape[:2], params.b.size), cell_dtype(xs.dtype))
+        if d_xs is not None:
+            d_z += _over_steps(product, d_xs, params.w_x)
+        if not isinstance(d_params.w_x, SymbolicZero):
+            d_z += _over_steps(_product_of_columns, xs, d_params.w_x)
+        if not isinstance(d_params.w_h, SymbolicZero):
+            d_z += _over_steps(_product_of_columns, _scaled(h_prev, h_scale), d_params.w_h)
+        if not isinstance(d_params.b, SymbolicZero):
+            d_z += jnp.broadcast_to(d_params.b, d_z.shape)
+        if h_scale is not None and not isinstance(d_h_scale, SymbolicZero):
+            d_z += _over_steps(product, h_prev * d_h_scale[None], params.w_h)
+        return d_z
 
     def step(d_state: LSTMState, inputs):
         d_z, valid, by = inputs
         # Rounded to the dtype of h here, so that a bfloat16 gradient meets bfloat16 weights.
-        d_z += (_scaled(d_state.h, h_scale) @ w_h).astype(d_z.dtype)
+        d_h = _scaled(d_state.h, h_scale)
+        d_z += jax.lax.dot_general(d_h, w_h_columns, (((1,), (1,)), ((), ()))).astype(d_z.dtype)
         by_i, by_f, by_g, by_o = jnp.split(by.z * d_z, 4, axis=-1)
         d_c = by.c * d_state.c + by_i + by_f + by_g
         d_h = by_o + by.h * d_c
@@ -126,9 +139,63 @@ def _recurrence_jvp(activation, reverse, unroll, primals, tangents):
             new = jax.tree.map(partial(jnp.where, valid[:, None]), new, d_state)
         return new, new.h
 
+    def chunk(carry, inputs):
+        d_state, h = carry
+        d_xs, xs, hs, mask, coefficients = inputs
+        h_all = jnp.concatenate([hs, h[None]] if walk.reverse else [h[None], hs])
+        d_z = known(xs, h_all[1:] if walk.reverse else h_all[:-1], d_xs)
+        d_state, d_hs = jax.lax.scan(step, d_state, (d_z, mask, coefficients), reverse=walk.reverse, unroll=walk.unroll)
+        return (d_state, h_all[0] if walk.reverse else h_all[-1]), d_hs
+
     d_state = jax.tree.map(_instantiate, d_state, state, is_leaf=lambda leaf: isinstance(leaf, SymbolicZero))
-    d_new_state, d_hs = jax.lax.scan(step, d_state, (d_z, mask, coefficients), reverse=reverse, unroll=unroll)
+    d_xs = None if isinstance(d_xs, SymbolicZero) else d_xs
+    (d_new_state, _), d_hs = _scan_chunks(chunk, (d_state, state.h), (d_xs, xs, hs, mask, coefficients), walk)
     return (new_state, hs), (d_new_state, d_hs)
+
+
+def _scan_chunks(function: Callable[..., tuple[Any, Any]], carry: Any, sequences: Any, walk: Walk) -> tuple[Any, Any]:
+    """`jax.lax.scan` by chunks: function(carry, sequences [K, ...]) -> carry, outputs [K, ...].
+
+    K is `walk.chunk`; the last of the steps are a shorter chunk where K does not divide them.
+    """
+    steps = jax.tree.leaves(sequences)[0].shape[0]
+    if walk.chunk >= steps:
+        return function(carry, sequences)
+    chunks, rest = divmod(steps, walk.chunk)
+    whole = chunks * walk.chunk
+
+    def over_chunks(carry, sequences):
+        sequences = jax.tree.map(lambda leaf: leaf.reshape(chunks, walk.chunk, *leaf.shape[1:]), sequences)
+        carry, outputs = jax.lax.scan(function, carry, sequences, reverse=walk.reverse)
+        return carry, jax.tree.map(lambda leaf: leaf.reshape(whole, *leaf.shape[2:]), outputs)
+
+    if not rest:
+        return over_chunks(carry, sequences)
+    first, last = (
+        jax.tree.map(lambda leaf, part=part: leaf[part], sequences) for part in (np.s_[:whole], np.s_[whole:])
+    )
+    if walk.reverse:
+        carry, last = function(carry, last)
+        carry, first = over_chunks(carry, first)
+    else:
+        carry, first = over_chunks(carry, first)
+        carry, last = function(carry, last)
+    return carry, jax.tree.map(lambda *parts: jnp.concatenate(parts), first, last)
+
+
+def _over_steps(product_of: Callable[[Array, Array], Array], xs: Array, w: Array) -> Array:
+    """xs [K, B, D] -> products with w [K, B, N], as one over [K * B, D].
+
+    With the steps left as an axis of their own, XLA would copy a transposed dz for the gradient of w.
+    """
+    steps, batch, size = xs.shape
+    return product_of(xs.reshape(steps * batch, size), w).reshape(steps, batch, w.shape[-1])
+
+
+def _product_of_columns(x: Array, w: Array) -> Array:
+    """x @ w, from columns of x that are laid out in memory: the gradient of w then is a product of rows with rows."""
+    columns = jax.lax.optimization_barrier(x.T)
+    return jax.lax.dot_general(columns, w, (((0,), (0,)), ((), ())), preferred_element_type=cell_dtype(x.dtype))
 
 
 def _scaled(h: Array, h_scale: Array | None) -> Array:

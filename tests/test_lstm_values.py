@@ -49,7 +49,9 @@ def test_bfloat16_accumulates_in_float32():
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES)
-@pytest.mark.parametrize("shape", [(128, 5, 44, 128), (32, 80, 128, 128), (1, 50, 100, 25), (64, 128, 256, 256)])
+@pytest.mark.parametrize(
+    "shape", [(128, 5, 44, 128), (32, 80, 128, 128), (1, 50, 100, 25), (64, 128, 256, 256), (40, 211, 8, 64)]
+)
 def test_sizes_of_real_use(shape, dtype):
     batch, steps, input_size, hidden_size = shape
     problem = draw((batch,), steps, input_size, hidden_size, dtype=dtype)

@@ -1,0 +1,65 @@
+"""The recurrence in chunks: however many steps are projected at once, the result is that of one chunk."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cases import HOLES
+from compare import assert_close
+from problem import Problem, draw, draw_like
+
+from jaxlstm.layout import layout_of
+from jaxlstm.recurrence import Walk, recurrence
+from jaxlstm.sequence import steps_projected_at_once
+
+pytestmark = pytest.mark.usefixtures("float64", "strict_ranks")
+
+STEPS = 7
+
+
+@partial(jax.jit, static_argnums=0)
+def everything(walk: Walk, problem: Problem, mask, tangents: Problem):
+    """Outputs, their movement along the tangents, the gradient of their squares, and how that one moves."""
+
+    def run(problem):
+        return recurrence(walk, problem.params, problem.xs, problem.state, mask, problem.h_scale)
+
+    def loss(problem):
+        return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(run(problem)))
+
+    return jax.jvp(run, (problem,), (tangents,)), jax.jvp(jax.grad(loss), (problem,), (tangents,))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("chunk", [1, 2, 3, 6])
+def test_any_chunk_equals_one(chunk, reverse, masked):
+    problem = draw()
+    problem = problem._replace(xs=jnp.swapaxes(problem.xs, 0, 1))
+    mask = jnp.asarray(HOLES.T) if masked else None
+    one = Walk(jnp.tanh, reverse, unroll=1, chunk=STEPS)
+    tangents = draw_like(problem)
+    actual = everything(one._replace(chunk=chunk), problem, mask, tangents)
+    assert_close(actual, everything(one, problem, mask, tangents), 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("shape", "chunk"),
+    [
+        ((64, 128, 256, 256), 8),  # 640 rows are 10 steps; 8 divides 128
+        ((16, 1024, 256, 256), 32),
+        ((32, 80, 128, 128), 20),
+        ((40, 211, 8, 64), 16),  # no divisor of 211 is near
+        ((1, 50, 100, 25), 50),  # small enough for one product
+        ((512, 20, 64, 64), 20),  # too few steps for four chunks
+        ((0, 1000, 64, 64), 1000),
+    ],
+)
+def test_chunks_on_a_cpu(shape, chunk, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
+    batch, steps, input_size, hidden_size = shape
+    layout = layout_of(jax.ShapeDtypeStruct((batch, steps, input_size), np.float32), time_major=False)
+    width = jax.ShapeDtypeStruct((4 * hidden_size,), np.float32)
+    assert steps_projected_at_once(layout, width) == chunk
