@@ -14,6 +14,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxlstm.cell import Activation, LSTMParams, LSTMState, cell_dtype, product, zero_state
+from jaxlstm.parallel import on_each_device
 from jaxlstm.recurrence import recurrence
 
 IMPLEMENTATIONS = ("scan",)
@@ -106,9 +107,15 @@ def _run(params, xs, state, lengths, mask, h_scale, reverse, time_axis, activati
         xs = jnp.where(mask[..., None], xs, 0)
         mask = mask.reshape(steps, batch)
 
-    flat_state, flat_scale = jax.tree.map(lambda leaf: leaf.reshape(batch, leaf.shape[-1]), (state, h_scale))
-    z_x = product(xs.reshape(steps * batch, input_size), params.w_x).reshape(steps, batch, params.w_x.shape[1])
-    flat_state, hs = recurrence(activation, reverse, unroll, z_x, params.w_h, params.b, flat_state, mask, flat_scale)
+    def walk(params, over_steps, per_sequence):
+        xs, mask = over_steps
+        state, h_scale = per_sequence
+        steps, batch, input_size = xs.shape
+        z_x = product(xs.reshape(steps * batch, input_size), params.w_x).reshape(steps, batch, params.w_x.shape[1])
+        return recurrence(activation, reverse, unroll, z_x, params.w_h, params.b, state, mask, h_scale)
+
+    flat = jax.tree.map(lambda leaf: leaf.reshape(batch, leaf.shape[-1]), (state, h_scale))
+    flat_state, hs = on_each_device(walk, params, (xs.reshape(steps, batch, input_size), mask), flat)
 
     ys = hs if mask is None else jnp.where(mask[..., None], hs, 0)
     ys = jnp.moveaxis(ys.reshape(steps, *batch_shape, ys.shape[-1]), 0, time_axis)
