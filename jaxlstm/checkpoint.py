@@ -19,13 +19,19 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from jaxlstm import processes
 from jaxlstm.errors import CheckpointError
 
 _ARRAYS, _RECORD, _DIGESTS = "arrays", "record.json", "digests.json"
 
 
 def save(folder: Path, arrays: Any, record: dict[str, Any] | None = None) -> None:
-    """Writes a pytree of arrays and a JSON record to `folder`, all or nothing; an older one is replaced."""
+    """Writes a pytree of arrays and a JSON record to `folder`, all or nothing; an older one is replaced.
+
+    Of several processes the first one writes; in the others nothing happens.
+    """
+    if not processes.is_first():
+        return
     folder = folder.absolute()
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed

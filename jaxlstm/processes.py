@@ -4,10 +4,10 @@ Every process runs the same program on the same data and trains on its part of e
 (`jaxlstm.parallel`). The first one writes: checkpoints, the run folder, the console. If one dies, the
 others cannot go on; each ends with one line that says so, and the run resumes from its last checkpoint.
 
-Who notices a death depends on who died. A broken connection ends the others' next exchange of
-gradients with an error, which becomes a `LostProcessError`. Where the first process or a whole machine is gone,
-JAX itself notices, and aborts the process from native code with a page of output; `FILTER`, in a small
-process that outlives it, puts the same one line in its place.
+There are two ways to notice. A connection that breaks ends the next exchange of gradients with an
+error, which becomes a `LostProcessError`. Where the first process is gone, or a whole machine is silent,
+JAX itself notices, and aborts this process from native code with a page of output, which no Python code
+can prevent; `FILTER`, in a small process that outlives it, puts the same one line in its place.
 """
 
 import json
@@ -26,7 +26,7 @@ from jax.experimental import multihost_utils
 
 from jaxlstm.errors import LostProcessError
 
-LOST = "another process of this run is gone; start all of them again, and resume from the last checkpoint"
+LOST = "another process of this run is gone or never came; start all of them again, and resume from the last checkpoint"
 HEARTBEAT_SECONDS = 30  # without a sign of life after which a process counts as gone
 CONNECT_SECONDS = 120  # for which the processes wait for each other at the start
 

@@ -131,8 +131,7 @@ def fit(
         if stopping is None or stopping.best(rows) >= first:
             best = params
         over = len(rows) == epochs or _is_over(rows, stopping)
-        due = over or len(rows) // checkpoint_every > first // checkpoint_every
-        if checkpoints is not None and due and processes.is_first():
+        if checkpoints is not None and (over or len(rows) // checkpoint_every > first // checkpoint_every):
             record = {"rows": rows, "seconds": time.perf_counter() - start}
             checkpoints.save(len(rows), (parallel.local(state, mesh), best), record)
         on_epochs(rows)

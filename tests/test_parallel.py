@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,10 +18,13 @@ import pytest
 import train_classifier
 from train_classifier import Settings
 
+from experiments.__main__ import main
 from jaxlstm import init_lstm, lstm, parallel, processes
 from jaxlstm.checkpoint import Checkpoints
 
 ROOT = Path(__file__).parent.parent
+ECHO = ["echo", "--length", "9", "--num-symbols", "6", "--hidden-size", "5", "--test-size", "30"]
+SHORT = ["--epochs", "2", "--steps-per-epoch", "3", "--checkpoint-every", "1"]
 LOST = f"error: {processes.LOST}"
 
 
@@ -41,8 +45,7 @@ def eight_devices(folder):
     """The summaries of several trainings in a program with eight devices, which leaves its compiled code."""
     runs = [
         Settings("resident", epochs=4, devices=8, checkpoints=str(folder / "eight")),
-        Settings("resident", epochs=5, devices=2, checkpoints=str(folder / "eight")),
-        Settings("stream", epochs=2, devices=8),
+        Settings("stream", epochs=5, devices=2, checkpoints=str(folder / "eight")),
         Settings("generated", epochs=4, epochs_per_call=2, devices=4),
         Settings(batch_size=12, devices=8),
         Settings("stream", batch_size=12, devices=8),
@@ -54,24 +57,33 @@ def eight_devices(folder):
     return json.loads((folder / "eight.json").read_text())
 
 
-def start(runs, **environment):
-    """A program that trains with these settings, one after the other."""
+def python(*arguments, **environment):
+    """A program beside this one."""
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     return subprocess.Popen(
-        [sys.executable, train_classifier.__file__, json.dumps([each._asdict() for each in runs])],
+        [sys.executable, *arguments],
         env={**os.environ, "PYTHONPATH": path, "JAX_PLATFORMS": "cpu", **environment},
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        cwd=ROOT,
     )
+
+
+def start(runs, **environment):
+    """A program that trains with these settings, one after the other."""
+    return python(train_classifier.__file__, json.dumps([each._asdict() for each in runs]), **environment)
+
+
+def free_address():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{free.getsockname()[1]}"
 
 
 def start_two(folder, *runs):
     """Two processes of one device each; each has a folder of its own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        coordinator = f"127.0.0.1:{free.getsockname()[1]}"
-    common = {"devices": 1, "coordinator": coordinator, "processes": 2}
+    common = {"devices": 1, "coordinator": free_address(), "processes": 2}
     return [
         start(
             [
@@ -99,28 +111,23 @@ def test_eight_devices_give_the_losses_of_one(eight_devices, one_device):
     assert_same(eight_devices[0], one_device[0])
 
 
-def test_a_checkpoint_of_eight_devices_resumes_on_two_and_on_one(eight_devices, one_device, folder):
+def test_a_checkpoint_of_eight_devices_resumes_as_a_stream_on_two_and_on_one(eight_devices, one_device, folder):
     assert_same(eight_devices[1], one_device[0])
     resumed = train_classifier.train(Settings(epochs=5, checkpoints=str(folder / "eight")))
     assert train_classifier.summary(resumed) == eight_devices[1]
 
 
-def test_a_stream_over_eight_devices(eight_devices, one_device):
-    assert len(eight_devices[2]["rows"]) == 2
-    assert_same(eight_devices[2], one_device[0])
-
-
 def test_generated_batches_on_four_of_eight_devices_and_two_epochs_in_a_call(eight_devices, one_device):
-    assert_same(eight_devices[3], one_device[1])
+    assert_same(eight_devices[2], one_device[1])
 
 
 def test_batch_sizes_that_the_devices_do_not_divide(eight_devices):
     expected = {"error": "batch size: expected a multiple of 8, the number of devices, got 12"}
-    assert eight_devices[4] == eight_devices[5] == expected
+    assert eight_devices[3] == eight_devices[4] == expected
 
 
 def test_more_devices_than_there_are(eight_devices):
-    assert eight_devices[6] == {"error": "devices: expected at most 8, what JAX has started with, got 9"}
+    assert eight_devices[5] == {"error": "devices: expected at most 8, what JAX has started with, got 9"}
     with pytest.raises(ValueError, match="devices: expected at least 1, got 0"):
         parallel.make_mesh(0)
 
@@ -172,14 +179,14 @@ def test_addresses_and_numbers_of_processes_are_checked(arguments, message):
 
 
 def test_two_processes_give_the_losses_of_one_and_the_first_one_writes(folder, one_device):
-    both = start_two(folder / "two", Settings(epochs=2), Settings(epochs=3), Settings("stream", epochs=5))
+    both = start_two(folder / "two", Settings(epochs=2), Settings("stream", epochs=5))
     (folder / "two").mkdir()
     for process in both:
         assert process.communicate(timeout=200)[1] == ""
         assert process.returncode == 0
     first, second = (json.loads((folder / "two" / f"{index}.json").read_text()) for index in range(2))
     assert first == second
-    assert [len(summary["rows"]) for summary in first] == [2, 3, 5]  # each goes on where the one before ended
+    assert [len(summary["rows"]) for summary in first] == [2, 5]  # the second goes on where the first ended
     for summary in first:
         assert_same(summary, one_device[0])
     assert Checkpoints(folder / "two" / "0").epochs() == [3, 4, 5]
@@ -229,3 +236,70 @@ def test_derivatives_through_the_split_recurrence_are_those_without():
     with jax.set_mesh(parallel.make_mesh(1)):
         assert jax.sharding.get_abstract_mesh().shape == {"batch": 1}
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), derivatives(), expected)
+
+
+def experiment(tmp_path, name, *arguments):
+    """`python -m experiments` with runs in a folder of that name."""
+    return python("-m", "experiments", *arguments, "--runs", str(tmp_path / name))
+
+
+def rows_in(folder):
+    """The metrics of the only run in a folder."""
+    (metrics,) = folder.glob("echo/*/metrics.jsonl")
+    return [json.loads(line) for line in metrics.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def echo_rows(folder):
+    assert main([*ECHO, *SHORT, "--runs", str(folder / "echo")]) == 0
+    return rows_in(folder / "echo")
+
+
+def test_an_experiment_on_two_devices(tmp_path, echo_rows):
+    process = experiment(tmp_path, "runs", *ECHO, *SHORT, "--devices", "2")
+    assert process.communicate(timeout=120)[1] == ""
+    for ours, theirs in zip(rows_in(tmp_path / "runs"), echo_rows, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-6)
+
+
+def test_an_experiment_in_two_processes_leaves_one_folder_and_resumes(tmp_path, echo_rows):
+    def run_both(*arguments):
+        common = [*arguments, "--coordinator", free_address(), "--processes", "2", "--process"]
+        both = [experiment(tmp_path, str(index), *common, str(index)) for index in range(2)]
+        outputs = [process.communicate(timeout=120) for process in both]
+        assert [process.returncode for process in both] == [0, 0]
+        assert [errors for _, errors in outputs] == ["", ""]
+        assert "original" in outputs[0][0]
+        assert "echo" not in outputs[1][0]
+        assert not (tmp_path / "1").exists()
+        for ours, theirs in zip(rows_in(tmp_path / "0"), echo_rows, strict=True):
+            assert ours == pytest.approx(theirs, rel=1e-6)
+
+    run_both(*ECHO, *SHORT)
+    (folder,) = (tmp_path / "0" / "echo").iterdir()
+    shutil.rmtree(folder / "checkpoints" / "2")
+    (folder / "metrics.jsonl").unlink()
+    run_both("echo", "--resume", str(folder))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--devices", "3"], "--devices: expected at most 1, what JAX has started with, got 3"),
+        (["--processes", "2"], "--coordinator and --processes: expected both, "),
+        (["--coordinator", "here", "--processes", "2"], "--coordinator: expected HOST:PORT, got 'here'"),
+    ],
+)
+def test_bad_options_of_an_experiment_are_named(tmp_path, capsys, arguments, message):
+    assert main([*ECHO, *arguments, "--runs", str(tmp_path / "runs")]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith(f"error: {message}")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_batch_size_that_the_devices_do_not_divide_leaves_no_run(tmp_path):
+    process = experiment(tmp_path, "runs", *ECHO, "--devices", "3")
+    line = "error: --batch-size: expected a multiple of 3, the number of devices, got 64\n"
+    assert process.communicate(timeout=120)[1] == line
+    assert process.returncode == 2
+    assert not (tmp_path / "runs").exists()
