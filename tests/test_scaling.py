@@ -22,7 +22,7 @@ def test_a_step_on_one_device_is_measured_and_kept(tmp_path, capsys):
 
 
 def test_unknown_shapes_and_missing_devices_are_named(tmp_path):
-    with pytest.raises(ValueError, match="--shapes: expected some of echo, .*, got nothing"):
+    with pytest.raises(ValueError, match=r"--shapes: expected some of echo, .*, got nothing"):
         scaling.run(scaling.Options(("nothing",), out=tmp_path / "scaling.json"))
     with pytest.raises(ValueError, match="devices: expected at most 1, what JAX has started with, got 2"):
         scaling.run(scaling.Options(("cumsum",), out=tmp_path / "scaling.json"))
