@@ -1,7 +1,8 @@
 """`lstm`: a whole sequence through the cell, with its checks, masks and directions.
 
 Whatever the caller's layout, the recurrence sees [T, B, ...]: the batch dimensions are flattened
-into one and time comes first. A masked step is one that the recurrence does not take.
+into one and time comes first. A masked step is one that the recurrence does not take. Where a mesh of
+devices with the axis "batch" is in force, each of them runs its own sequences (`jaxlstm.parallel`).
 """
 
 import math
