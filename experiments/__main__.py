@@ -10,6 +10,7 @@ import tyro
 
 from experiments import autoencoder, cumsum, echo, langid, sentiment
 from experiments.session import Options
+from jaxlstm import processes
 from jaxlstm.errors import UserError
 
 QUICK = (echo, cumsum, autoencoder, langid)
@@ -61,9 +62,10 @@ def main(arguments: list[str]) -> int:
             args=arguments,
             config=(tyro.conf.OmitArgPrefixes,),
         )
+        processes.finish()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return processes.leave(2)
     return 0
 
 

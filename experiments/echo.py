@@ -102,6 +102,7 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
             checkpoints=run.checkpoints(),
             checkpoint_every=config.checkpoint_every,
             on_epochs=on_epochs,
+            mesh=options.mesh,
         )
     run.save_parameters(fitted.params)
 

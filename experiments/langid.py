@@ -97,7 +97,9 @@ def main(
 
     def train_all(epochs: int, stage: str) -> dict[str, Fitted]:
         ids = {name: windows(alphabet.encode(train[name]), config.window) for name in LANGUAGES}
-        return {name: train_model(run, name, f"{stage}{name}", ids[name], alphabet, epochs) for name in LANGUAGES}
+        return {
+            name: train_model(run, options, name, f"{stage}{name}", ids[name], alphabet, epochs) for name in LANGUAGES
+        }
 
     strings = [windows(alphabet.encode(held_out[name]), config.window) for name in LANGUAGES]
     is_english = np.repeat([1, 0], [len(ids) for ids in strings])
@@ -149,7 +151,9 @@ def load_texts(data_dir: Path | None) -> tuple[dict[str, str], str]:
     return texts, "the Universal Declaration of Human Rights"
 
 
-def train_model(run: Run, name: str, stage: str, ids: np.ndarray, alphabet: Alphabet, epochs: int) -> Fitted:
+def train_model(
+    run: Run, options: Options, name: str, stage: str, ids: np.ndarray, alphabet: Alphabet, epochs: int
+) -> Fitted:
     """One language's model, taught on windows [N, T]."""
     config = run.config
     key_params, key_training = jax.random.split(
@@ -173,6 +177,7 @@ def train_model(run: Run, name: str, stage: str, ids: np.ndarray, alphabet: Alph
             checkpoints=run.checkpoints(stage),
             checkpoint_every=config.checkpoint_every,
             on_epochs=on_epochs,
+            mesh=options.mesh,
         )
 
 

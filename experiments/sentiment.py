@@ -111,7 +111,7 @@ def main(
         return losses.binary_cross_entropy(logits, labels), {"accuracy": losses.binary_accuracy(logits, labels)}
 
     def validate(params: models.ClassifierParams) -> dict[str, float]:
-        logits = map_batches(logits_of, params, validation_ids, 512)
+        logits = map_batches(logits_of, params, validation_ids, 512, options.mesh)
         labels = validation_labels.astype(np.float32)
         return {
             "loss": float(losses.binary_cross_entropy(logits, labels)),
@@ -132,13 +132,14 @@ def main(
             stopping=EarlyStopping("validation_accuracy", config.patience, maximise=True),
             checkpoints=run.checkpoints(),
             on_epochs=on_epochs,
+            mesh=options.mesh,
         )
     run.save_parameters(fitted.params)
 
     test_rows = np.asarray(jax.random.permutation(key_reviews, len(reviews.test.labels)))[: config.max_reviews]
     test_ids = imdb.encode(reviews.test, config.num_words, config.length)[test_rows]
     labels = reviews.test.labels[test_rows]
-    logits = map_batches(logits_of, fitted.params, test_ids, 512)
+    logits = map_batches(logits_of, fitted.params, test_ids, 512, options.mesh)
     accuracy = float(np.mean((logits > 0) == labels))
     console.print(f"parameters of epoch {fitted.best_epoch}, the best on the validation reviews")
 

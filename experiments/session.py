@@ -1,11 +1,18 @@
 """What the five systems share around a run: its options, how it begins, how its settings are checked."""
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from jax.sharding import Mesh
+
+from jaxlstm import parallel, processes
 from jaxlstm.errors import UserError
 from jaxlstm.reporting import console, progress_bar
 from jaxlstm.runs import Run
@@ -14,7 +21,7 @@ from jaxlstm.training import Row
 
 @dataclass(frozen=True)
 class Options:
-    """Where a run goes and where it comes from; nothing here changes what is learnt."""
+    """Where a run goes, where it comes from and what it runs on; nothing here changes what is learnt."""
 
     runs: Path = Path("runs")
     """Folder in which the run gets a folder of its own, NAME/TIMESTAMP."""
@@ -22,19 +29,70 @@ class Options:
     """Folder of a run that was stopped: go on from its last checkpoint, with its own settings."""
     data_dir: Path | None = None
     """File or folder with the data set; by default JAXLSTM_DATA, else it is downloaded."""
+    devices: int | None = None
+    """Devices to split each batch over, in each process; CPU devices are made, and share the cores."""
+    coordinator: str | None = None
+    """HOST:PORT on the first of several processes, all started with the same command but for --process."""
+    processes: int = 1
+    """How many processes there are."""
+    process: int = 0
+    """Which one this is, counted from 0; the first one writes."""
+
+    @cached_property
+    def mesh(self) -> Mesh | None:
+        """What to train on; asked for before JAX is first used, it makes CPU devices and joins the processes."""
+        if (self.coordinator is None) != (self.processes == 1):
+            raise UserError(
+                "--coordinator and --processes: expected both, an address of the first process and how many there are"
+            )
+        try:
+            if self.coordinator is not None:
+                processes.connect(self.coordinator, self.processes, self.process)
+            elif self.devices is None:
+                return None
+            return parallel.make_mesh(self.devices)
+        except ValueError as error:
+            raise UserError(f"--{error}") from None
 
 
 def begin(system: str, config: Any, options: Options) -> Run:
-    """A new run, or the one to resume; a resumed run keeps the settings it was started with."""
+    """A new run, or the one to resume; a resumed run keeps the settings it was started with.
+
+    Of several processes, all but the first are silent and have a folder that is removed at their end.
+    """
+    mesh = options.mesh
+    console.quiet = not processes.is_first()
     if options.resume is None:
-        run = Run.create(options.runs, system, config)
+        _check_batch_size(config, mesh)
+        run = Run.create(_own_folder(options.runs), system, config)
         console.print(f"[bold]{system}[/bold]  run folder: {run.folder}")
         return run
-    run = Run.open(options.resume, system, type(config))
-    if config not in (type(config)(), run.config):
-        raise UserError(f"--resume: {options.resume} keeps the settings it was started with; give no other settings")
+    if processes.is_first():
+        run = Run.open(options.resume, system, type(config))
+        if config not in (type(config)(), run.config):
+            raise UserError(
+                f"--resume: {options.resume} keeps the settings it was started with; give no other settings"
+            )
+    settings = processes.from_first(asdict(run.config) if processes.is_first() else None)
+    if not processes.is_first():
+        run = Run.create(_own_folder(options.runs), system, type(config)(**settings))
+    _check_batch_size(run.config, mesh)
     console.print(f"[bold]{system}[/bold]  resuming {run.folder}")
     return run
+
+
+def _own_folder(runs: Path) -> Path:
+    if processes.is_first():
+        return runs
+    folder = tempfile.mkdtemp(prefix="jaxlstm-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+def _check_batch_size(config: Any, mesh: Mesh | None) -> None:
+    size = getattr(config, "batch_size", 1)  # of the autoencoder, which learns from one sequence
+    if mesh is not None and size % mesh.size:
+        raise UserError(f"--batch-size: expected a multiple of {mesh.size}, the number of devices, got {size}")
 
 
 @contextmanager

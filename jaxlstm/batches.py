@@ -12,6 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh
+
+from jaxlstm import parallel, processes
 
 # Arrays up to this size are kept on the device whole.
 DEVICE_BYTES = 2**30
@@ -30,7 +33,8 @@ class Stream(NamedTuple):
     """One epoch after the other, from the host."""
 
     steps: int  # batches in an epoch
-    epoch: Callable[[Array], Iterator[Any]]  # key -> the batches of one epoch, as NumPy arrays
+    # key -> the batches of one epoch, as NumPy arrays; with several processes, this one's rows of each
+    epoch: Callable[[Array], Iterator[Any]]
 
 
 def generated(draw: Callable[[Array], Any], steps: int) -> Batches:
@@ -47,7 +51,8 @@ def batches_of(arrays: Any, batch_size: int, *, device_bytes: int = DEVICE_BYTES
     """Shuffled batches of a pytree of arrays with one leading axis [N, ...].
 
     Each epoch draws a new order and leaves out the last N mod batch_size examples of it. Kept on the
-    device when the arrays take at most `device_bytes`, streamed otherwise, in the same order.
+    device when the arrays take at most `device_bytes`, streamed otherwise, in the same order. With
+    several processes, each of them has the arrays, and streams its own rows of each batch.
 
     Raises:
       ValueError: no arrays, leading axes that differ, or a batch size outside 1 to N.
@@ -66,7 +71,8 @@ def batches_of(arrays: Any, batch_size: int, *, device_bytes: int = DEVICE_BYTES
     if sum(leaf.nbytes for leaf in jax.tree.leaves(arrays)) > device_bytes:
 
         def epoch(key: Array) -> Iterator[Any]:
-            for rows in np.asarray(order(key)):
+            own = processes.own_rows(batch_size)
+            for rows in np.asarray(order(key))[:, own]:
                 yield jax.tree.map(lambda leaf, rows=rows: leaf[rows], arrays)
 
         return Stream(steps, epoch)
@@ -78,18 +84,25 @@ def batches_of(arrays: Any, batch_size: int, *, device_bytes: int = DEVICE_BYTES
     )
 
 
-def map_batches(function: Callable[..., Any], params: Any, arrays: Any, batch_size: int) -> Any:
+def map_batches(
+    function: Callable[..., Any], params: Any, arrays: Any, batch_size: int, mesh: Mesh | None = None
+) -> Any:
     """`function(params, batch)` over consecutive batches of arrays [N, ...], its outputs [N, ...] joined on the host.
 
     The last batch is filled up with copies of the first row, so that `function` compiles once; the same
-    function in a later call, with other parameters, does not compile again.
+    function in a later call, with other parameters, does not compile again. With a mesh each batch, made
+    larger where its devices do not divide it, is split over them; every process gives the same arrays
+    and gets all outputs.
     """
     size = jax.tree.leaves(arrays)[0].shape[0]
-    compiled = jax.jit(function)
+    batch_size += -batch_size % (1 if mesh is None else mesh.size)
+    compiled = parallel.compiled(function, mesh)
+    params = parallel.replicate(params, mesh)
     outputs = []
     for start in range(0, size, batch_size):
         rows = np.arange(start, start + batch_size)
         rows[rows >= size] = 0
-        batch = jax.tree.map(lambda leaf, rows=rows: leaf[rows], arrays)
-        outputs.append(jax.tree.map(np.asarray, compiled(params, batch)))
+        own = rows if mesh is None else rows[processes.own_rows(batch_size)]
+        batch = jax.tree.map(lambda leaf, rows=own: leaf[rows], arrays)
+        outputs.append(jax.tree.map(np.asarray, compiled(params, parallel.feed(batch, mesh))))
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:size], *outputs)

@@ -3,6 +3,8 @@
 A sealed folder holds the arrays, a JSON record and the SHA-256 of each of its files. It is written
 under another name and renamed at the end, so that a folder of the final name is always complete; the
 digests tell whether it has been damaged since. Nothing is ever unpickled.
+
+Arrays go through NumPy, so that a folder knows nothing of the devices they were on.
 """
 
 import hashlib
@@ -13,22 +15,30 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 
+from jaxlstm import processes
 from jaxlstm.errors import CheckpointError
 
 _ARRAYS, _RECORD, _DIGESTS = "arrays", "record.json", "digests.json"
 
 
 def save(folder: Path, arrays: Any, record: dict[str, Any] | None = None) -> None:
-    """Writes a pytree of arrays and a JSON record to `folder`, all or nothing; an older one is replaced."""
+    """Writes a pytree of arrays and a JSON record to `folder`, all or nothing; an older one is replaced.
+
+    Of several processes the first one writes; in the others nothing happens.
+    """
+    if not processes.is_first():
+        return
     folder = folder.absolute()
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
     partial.mkdir(parents=True)
     try:
-        with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
-            checkpointer.save(partial / _ARRAYS, args=ocp.args.StandardSave(arrays))
+        with _checkpointer() as checkpointer:
+            checkpointer.save(partial / _ARRAYS, args=ocp.args.StandardSave(jax.tree.map(np.asarray, arrays)))
         (partial / _RECORD).write_text(json.dumps({"arrays": _describe(arrays), **(record or {})}))
         (partial / _DIGESTS).write_text(json.dumps(_digests(partial)))
         shutil.rmtree(folder, ignore_errors=True)
@@ -52,9 +62,10 @@ def load(folder: Path, like: Any) -> tuple[Any, dict[str, Any]]:
             raise CheckpointError(
                 f"{folder}: expected {name} to be {expected.get(name, 'absent')}, it is {stored.get(name, 'absent')}"
             )
-    target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
-        return checkpointer.restore(folder / _ARRAYS, args=ocp.args.StandardRestore(target)), record
+    target = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
+    with _checkpointer() as checkpointer:
+        arrays = checkpointer.restore(folder / _ARRAYS, args=ocp.args.StandardRestore(target))
+    return jax.tree.map(jnp.asarray, arrays), record
 
 
 class Checkpoints:
@@ -88,6 +99,16 @@ class Checkpoints:
             except CheckpointError as error:
                 warnings.warn(f"{error}; trying the checkpoint before it", stacklevel=2)
         return None
+
+
+def _checkpointer() -> ocp.Checkpointer:
+    """Reads and writes for this process alone; left to itself, orbax waits for all processes."""
+    own = jax.process_index()
+    options = ocp.options.MultiprocessingOptions(
+        primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process {own}"
+    )
+    handler = ocp.StandardCheckpointHandler(multiprocessing_options=options)
+    return ocp.Checkpointer(handler, multiprocessing_options=options)
 
 
 def _describe(arrays: Any) -> dict[str, str]:

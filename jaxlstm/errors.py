@@ -21,3 +21,7 @@ class CheckpointError(UserError):
 
 class DivergedError(UserError):
     """Training met a loss or a parameter that is not a number."""
+
+
+class LostProcessError(UserError):
+    """One of several processes that train together is gone."""

@@ -1,4 +1,7 @@
-"""`lstm`: a whole sequence through the cell, with its checks, masks and directions."""
+"""`lstm`: a whole sequence through the cell, with its checks, masks and directions.
+
+Where a mesh of devices with the axis "batch" is in force, each of them runs its own sequences (`jaxlstm.parallel`).
+"""
 
 from functools import partial
 
@@ -9,7 +12,6 @@ from jax.typing import ArrayLike
 
 from jaxlstm.cell import Activation, LSTMParams, LSTMState, cell_dtype, zero_state
 from jaxlstm.layout import (
-    Layout,
     check_inputs,
     check_shape,
     checked_masking,
@@ -20,6 +22,7 @@ from jaxlstm.layout import (
     outputs_in_place,
     rows_in_place,
 )
+from jaxlstm.parallel import on_each_device
 from jaxlstm.recurrence import Walk, recurrence
 
 IMPLEMENTATIONS = ("scan",)
@@ -98,19 +101,23 @@ def lstm(
     if unroll is None:
         unroll = layout.steps if 1 <= layout.steps <= UNROLLED_STEPS else 1
     lengths, mask = checked_masking(layout, lengths, mask)
-    chunk = steps_projected_at_once(layout, params.b)
-    return _run(params, xs, state, lengths, mask, h_scale, layout, reverse, activation, unroll, chunk)
+    return _run(params, xs, state, lengths, mask, h_scale, layout, reverse, activation, unroll)
 
 
 # Compiled here, so that a call outside of any `jit` does not trace and compile its scan anew.
-@partial(jax.jit, static_argnums=(6, 7, 8, 9, 10))
-def _run(params, xs, state, lengths, mask, h_scale, layout, reverse, activation, unroll, chunk):
+@partial(jax.jit, static_argnums=(6, 7, 8, 9))
+def _run(params, xs, state, lengths, mask, h_scale, layout, reverse, activation, unroll):
     mask = flat_mask(layout, lengths, mask)
     xs = flat_inputs(layout, xs, mask)
-    flat_state, flat_scale = flat_rows(layout, (state, h_scale))
-    walk = Walk(activation, reverse, unroll, chunk)
-    flat_state, hs = recurrence(walk, params, xs, flat_state, mask, flat_scale)
-    return rows_in_place(layout, flat_state), outputs_in_place(layout, hs, mask)
+
+    def walk(params, over_steps, per_sequence):
+        xs, mask = over_steps
+        state, h_scale = per_sequence
+        how = Walk(activation, reverse, unroll, steps_projected_at_once(xs, params))
+        return recurrence(how, params, xs, state, mask, h_scale)
+
+    state, hs = on_each_device(walk, params, (xs, mask), flat_rows(layout, (state, h_scale)))
+    return rows_in_place(layout, state), outputs_in_place(layout, hs, mask)
 
 
 def _check(
@@ -143,11 +150,12 @@ def _check(
             raise ValueError(f"state.c: expected {cell_dtype(xs.dtype)} beside {xs.dtype} inputs, got {state.c.dtype}")
 
 
-def steps_projected_at_once(layout: Layout, b: Array) -> int:
-    """The steps of a chunk: a divisor of T if there is one of about the right size."""
-    projected = layout.steps * layout.batch * b.size * cell_dtype(b.dtype).itemsize
-    most = max(CHUNK_STEPS, CHUNK_ROWS // max(layout.batch, 1))
-    if jax.default_backend() != "cpu" or projected < WHOLE_BYTES or layout.steps < CHUNKS * most:
-        return layout.steps
-    divisors = (steps for steps in range(most, most // 2, -1) if layout.steps % steps == 0)
+def steps_projected_at_once(xs: Array, params: LSTMParams) -> int:
+    """The steps in a chunk of xs [T, B, D]: a divisor of T if there is one of about the right size."""
+    steps, batch, _ = xs.shape
+    projected = steps * batch * params.b.size * cell_dtype(xs.dtype).itemsize  # bytes
+    most = max(CHUNK_STEPS, CHUNK_ROWS // max(batch, 1))
+    if jax.default_backend() != "cpu" or projected < WHOLE_BYTES or steps < CHUNKS * most:
+        return steps
+    divisors = (chunk for chunk in range(most, most // 2, -1) if steps % chunk == 0)
     return next(divisors, most)

@@ -6,6 +6,9 @@
 With `Batches` the loop over the steps is a `jax.lax.scan` inside `jit`, and Python is not entered
 before the epoch is over. Everything random comes from the run's key, the epoch's number and the
 step's, so that a run taken up from a checkpoint goes on bit for bit as if it had not been stopped.
+
+On a mesh of devices (`jaxlstm.parallel`) the loop is the same: the state lies whole on each of them,
+each batch is split. With several processes, all of them run the loop, and the first one writes.
 """
 
 import time
@@ -19,7 +22,9 @@ import numpy as np
 import optax
 from flax.training.train_state import TrainState
 from jax import Array
+from jax.sharding import Mesh
 
+from jaxlstm import parallel, processes
 from jaxlstm.batches import Batches, Stream
 from jaxlstm.checkpoint import Checkpoints
 from jaxlstm.errors import DivergedError
@@ -50,6 +55,7 @@ class Fitted(NamedTuple):
     seconds: float  # spent training, before a resumption too
 
 
+@processes.lost_processes_named()
 def fit(
     loss: Loss,
     params: Any,
@@ -64,6 +70,7 @@ def fit(
     checkpoint_every: int = 1,
     epochs_per_call: int = 1,
     on_epochs: Callable[[list[Row]], None] = lambda rows: None,
+    mesh: Mesh | None = None,
 ) -> Fitted:
     """Trains `params` to minimise `loss`.
 
@@ -81,12 +88,20 @@ def fit(
       checkpoint_every: epochs between checkpoints; the last epoch is always saved.
       epochs_per_call: epochs compiled into one call; for epochs that take less time than the call.
       on_epochs: told all rows so far after each call, and once at the start.
+      mesh: the devices to train on, from `jaxlstm.parallel.make_mesh`; the default device without one.
+        Losses and parameters do not depend on it, but for the order in which gradients are summed.
+        `validate` and what is returned are on one device. With several processes all arguments must
+        be the same in each; the first one reads and writes the checkpoints.
 
     Raises:
       DivergedError: the parameters hold a NaN or an infinity at the start or after an epoch, or a
         loss turned into one; names the epoch, the step and the last good checkpoint.
-      ValueError: early stopping with more than one epoch in a call.
+      LostProcessError: another of several processes is gone.
+      ValueError: early stopping with more than one epoch in a call, a batch size that the devices do
+        not divide, or no mesh with several processes.
     """
+    if mesh is None and jax.process_count() > 1:
+        raise ValueError(f"mesh: expected one over the {jax.process_count()} processes, got None")
     if stopping is not None and epochs_per_call != 1:
         raise ValueError(f"epochs_per_call: expected 1 with early stopping, got {epochs_per_call}")
     _check_finite(params, "initial parameters")
@@ -94,57 +109,67 @@ def fit(
     state = state.replace(step=jnp.zeros((), jnp.int32))  # Flax starts from a Python int, which is no array to save
     best, rows, seconds = params, [], 0.0
     if checkpoints is not None:
-        saved = checkpoints.load_latest((state, best))
-        if saved is not None:
-            _, (state, best), record = saved
-            rows, seconds = record["rows"], record["seconds"]
+        (state, best), record = _resume(checkpoints, (state, best))
+        rows, seconds = record.get("rows", []), record.get("seconds", 0.0)
     on_epochs(rows)
 
-    run_epochs = _compile_epochs(batches)
+    run_epochs = _compile_epochs(batches, mesh)
+    state, key = parallel.replicate((state, key), mesh)
     start = time.perf_counter() - seconds
     while len(rows) < epochs and not _is_over(rows, stopping):
         first = len(rows)
         calls = min(epochs_per_call, epochs - first)
         state, losses, metrics = jax.block_until_ready(run_epochs(state, key, np.arange(first, first + calls)))
         _check_losses(np.asarray(losses), first, checkpoints)
-        _check_finite(state.params, f"parameters after epoch {first + calls}")
+        params = parallel.local(state.params, mesh)
+        _check_finite(params, f"parameters after epoch {first + calls}")
 
         rows = [*rows, *_rows(first, losses, metrics)]
         if validate is not None:
-            rows[-1] |= {f"validation_{name}": float(value) for name, value in validate(state.params).items()}
+            rows[-1] |= {f"validation_{name}": float(value) for name, value in validate(params).items()}
+            rows = processes.from_first(rows)  # so that all of them stop at the same epoch
         if stopping is None or stopping.best(rows) >= first:
-            best = state.params
+            best = params
         over = len(rows) == epochs or _is_over(rows, stopping)
         if checkpoints is not None and (over or len(rows) // checkpoint_every > first // checkpoint_every):
             record = {"rows": rows, "seconds": time.perf_counter() - start}
-            checkpoints.save(len(rows), (state, best), record)
+            checkpoints.save(len(rows), (parallel.local(state, mesh), best), record)
         on_epochs(rows)
     best_epoch = stopping.best(rows) + 1 if stopping else len(rows)
     return Fitted(best, rows, best_epoch, time.perf_counter() - start)
 
 
-def _step(state: TrainState, batch: Any, key: Array) -> tuple[TrainState, tuple[Array, dict[str, Array]]]:
+def _resume(checkpoints: Checkpoints, start: Any) -> tuple[Any, dict[str, Any]]:
+    """The arrays and the record of the newest checkpoint; of the start and empty without one."""
+    saved = checkpoints.load_latest(start) if processes.is_first() else None
+    record = processes.from_first(saved[2] if saved else {})
+    return processes.arrays_from_first(saved[1] if saved else start) if record else start, record
+
+
+def _step(
+    state: TrainState, batch: Any, key_steps: Array, index: Array
+) -> tuple[TrainState, tuple[Array, dict[str, Array]]]:
     gradient = jax.value_and_grad(state.apply_fn, has_aux=True)
-    (loss, metrics), grads = gradient(state.params, batch, key)
+    (loss, metrics), grads = gradient(state.params, batch, jax.random.fold_in(key_steps, index))
     return state.apply_gradients(grads=grads), (loss, metrics)
 
 
 def _compile_epochs(
-    batches: Batches | Stream,
+    batches: Batches | Stream, mesh: Mesh | None
 ) -> Callable[[TrainState, Array, np.ndarray], tuple[TrainState, Array, Any]]:
     """(state, key, epochs [E]) -> state, loss of each step [E, S], mean metrics of each epoch [E]."""
     if isinstance(batches, Stream):
-        return partial(_stream_epochs, jax.jit(_step), batches)
+        return partial(_stream_epochs, batches, mesh, parallel.compiled(_step, mesh))
 
     # The state is not donated: the best parameters may be the same buffers.
-    @jax.jit
     def run(state: TrainState, key: Array, epochs: Array, data: Any):
         def epoch(state: TrainState, number: Array):
             key_order, key_steps = _epoch_keys(key, number)
             plan = batches.plan(data, key_order)
 
             def step(state: TrainState, index: Array):
-                return _step(state, batches.take(data, plan, index), jax.random.fold_in(key_steps, index))
+                batch = parallel.split(batches.take(data, plan, index), mesh)
+                return _step(state, batch, key_steps, index)
 
             state, (losses, metrics) = jax.lax.scan(step, state, jnp.arange(batches.steps))
             return state, (losses, jax.tree.map(jnp.mean, metrics))
@@ -152,7 +177,8 @@ def _compile_epochs(
         state, (losses, metrics) = jax.lax.scan(epoch, state, epochs)
         return state, losses, metrics
 
-    return lambda state, key, epochs: run(state, key, epochs, batches.data)
+    run_compiled, data = parallel.compiled(run, mesh), parallel.replicate(batches.data, mesh)
+    return lambda state, key, epochs: run_compiled(state, key, epochs, data)
 
 
 def _epoch_keys(key: Array, number: Array) -> Array:
@@ -161,16 +187,17 @@ def _epoch_keys(key: Array, number: Array) -> Array:
 
 
 def _stream_epochs(
-    step: Any, batches: Stream, state: TrainState, key: Array, epochs: np.ndarray
+    batches: Stream, mesh: Mesh | None, step: Any, state: TrainState, key: Array, epochs: np.ndarray
 ) -> tuple[TrainState, Array, Any]:
     results = []
     for number in epochs:
-        key_order, key_steps = _epoch_keys(key, number)
+        key_order, key_steps = _epoch_keys(parallel.local(key, mesh), number)
+        key_steps = parallel.replicate(key_steps, mesh)
         trail = []
         # The call returns before the step is done, so the next batch is read while the device works.
         for index, batch in enumerate(batches.epoch(key_order)):
-            state, result = step(state, batch, jax.random.fold_in(key_steps, index))
-            trail.append(result)
+            state, result = step(state, parallel.feed(batch, mesh), key_steps, np.int32(index))
+            trail.append(parallel.local(result, mesh))
         losses, metrics = jax.tree.map(lambda *steps: jnp.stack(steps), *trail)
         results.append((losses, jax.tree.map(jnp.mean, metrics)))
     losses, metrics = jax.tree.map(lambda *epochs: jnp.stack(epochs), *results)

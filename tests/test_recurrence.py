@@ -10,7 +10,7 @@ from cases import HOLES
 from compare import assert_close
 from problem import Problem, draw, draw_like
 
-from jaxlstm.layout import layout_of
+from jaxlstm import init_lstm
 from jaxlstm.recurrence import Walk, recurrence
 from jaxlstm.sequence import steps_projected_at_once
 
@@ -60,6 +60,6 @@ def test_any_chunk_equals_one(chunk, reverse, masked):
 def test_chunks_on_a_cpu(shape, chunk, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
     batch, steps, input_size, hidden_size = shape
-    layout = layout_of(jax.ShapeDtypeStruct((batch, steps, input_size), np.float32), time_major=False)
-    width = jax.ShapeDtypeStruct((4 * hidden_size,), np.float32)
-    assert steps_projected_at_once(layout, width) == chunk
+    xs = jax.ShapeDtypeStruct((steps, batch, input_size), np.float32)
+    params = jax.eval_shape(partial(init_lstm, input_size=input_size, hidden_size=hidden_size), jax.random.key(0))
+    assert steps_projected_at_once(xs, params) == chunk

@@ -1,0 +1,149 @@
+"""Data-parallel training: one mesh of devices with one axis, "batch".
+
+A batch [B, ...] is split along its first axis, part k on device k; parameters, and whatever else has no
+batch axis, lie whole on every device. The program stays the one for a single device, losses, random
+numbers and all: JAX's sharded `jit` gives each device its part and sums the gradients,
+
+    d loss / d w = sum over the devices of what each device's part of the batch adds,
+
+in one all-reduce for each step of the optimiser. Recurrences alone are split by hand (`on_each_device`):
+within one, a device walks through its own sequences with the code for a single device, and the loop over
+time holds no communication.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+AXIS = "batch"
+WHOLE = PartitionSpec()
+SPLIT = PartitionSpec(AXIS)  # [B, ...]
+SPLIT_STEPS = PartitionSpec(None, AXIS)  # [T, B, ...]
+
+
+def make_mesh(devices: int | None = None) -> Mesh:
+    """The devices to train on, for `fit(..., mesh=...)`: of every process the first `devices`, or all.
+
+    Called before JAX is first used, it makes as many CPU devices as it is asked for; they share the cores.
+
+    Raises:
+      ValueError: `devices` is below 1, or a process has fewer.
+    """
+    if devices is not None and devices < 1:
+        raise ValueError(f"devices: expected at least 1, got {devices}")
+    if devices is not None and "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        with contextlib.suppress(RuntimeError):  # JAX has started: the devices are those that it has
+            jax.config.update("jax_num_cpu_devices", devices)
+    chosen = []
+    for process in range(jax.process_count()):
+        own = sorted((device for device in jax.devices() if device.process_index == process), key=lambda d: d.id)
+        if devices is not None and devices > len(own):
+            raise ValueError(f"devices: expected at most {len(own)}, what JAX has started with, got {devices}")
+        chosen += own[:devices]
+    return Mesh(np.array(chosen), (AXIS,), axis_types=(AxisType.Auto,))
+
+
+def on_each_device(
+    walk: Callable[[Any, Any, Any], tuple[Any, Any]], params: Any, over_steps: Any, per_sequence: Any
+) -> tuple[Any, Any]:
+    """`walk(params, over_steps, per_sequence)`, each device of the mesh in force with its own sequences.
+
+    Without a mesh that has the axis "batch" (`jax.set_mesh`; `fit` does it), or with a batch that its
+    devices do not divide, it is `walk` itself. Left to itself the partitioner would gather the whole
+    batch on every device where a recurrence treats [T, B, D] as [T * B, D].
+
+    Args:
+      walk: runs over sequences that do not depend on each other.
+      params: a pytree of arrays without a batch axis.
+      over_steps: a pytree of arrays [T, B, ...].
+      per_sequence: a pytree of arrays [B, ...], at least one.
+
+    Returns:
+      What `walk` returns: a pytree of arrays [B, ...] and one of arrays [T, B, ...].
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    batch = jax.tree.leaves(per_sequence)[0].shape[0]
+    if AXIS not in mesh.auto_axes or batch % mesh.shape[AXIS]:
+        return walk(params, over_steps, per_sequence)
+
+    def walk_part(params: Any, over_steps: Any, per_sequence: Any) -> tuple[Any, Any]:
+        # Marked as this device's own copy, so that gradients are summed over the sequences here first
+        # and over the devices once, at the end: a bias would be summed while it still is [T, B, 4H].
+        return walk(jax.lax.pcast(params, AXIS, to="varying"), over_steps, per_sequence)
+
+    split = jax.shard_map(
+        walk_part, in_specs=(WHOLE, SPLIT_STEPS, SPLIT), out_specs=(SPLIT, SPLIT_STEPS), axis_names={AXIS}
+    )
+    return split(params, over_steps, per_sequence)
+
+
+def compiled(function: Callable[..., Any], mesh: Mesh | None) -> Callable[..., Any]:
+    """`jax.jit`, with the mesh in force and every output whole on every device; plain without a mesh."""
+    if mesh is None:
+        return jax.jit(function)
+    jitted = jax.jit(function, out_shardings=NamedSharding(mesh, WHOLE))
+
+    def call(*arguments: Any) -> Any:
+        with jax.set_mesh(mesh):
+            return jitted(*arguments)
+
+    return call
+
+
+def split(batch: Any, mesh: Mesh | None) -> Any:
+    """Inside of `compiled`: each device computes its own part of a pytree of arrays [B, ...].
+
+    Raises:
+      ValueError: the devices do not divide B.
+    """
+    if mesh is None:
+        return batch
+    check_batch(batch, mesh.size, mesh.size)
+    return jax.lax.with_sharding_constraint(batch, NamedSharding(mesh, SPLIT))
+
+
+def feed(batch: Any, mesh: Mesh | None) -> Any:
+    """Host arrays [B, ...] to the devices, part by part; each process gives the rows of its own devices.
+
+    Raises:
+      ValueError: the devices of this process do not divide its rows.
+    """
+    if mesh is None:
+        return batch
+    check_batch(batch, len(mesh.local_devices), mesh.size)
+    sharding = NamedSharding(mesh, SPLIT)
+    return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(sharding, np.asarray(leaf)), batch)
+
+
+def replicate(tree: Any, mesh: Mesh | None) -> Any:
+    """Arrays, the same in every process, whole on every device of the mesh."""
+    if mesh is None:
+        return tree
+    sharding = NamedSharding(mesh, WHOLE)
+
+    def put(leaf: Any) -> Array:
+        if jax.dtypes.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(put(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
+        host = np.asarray(leaf)
+        return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+
+    return jax.tree.map(put, tree)
+
+
+def local(tree: Any, mesh: Mesh | None) -> Any:
+    """What `replicate` or `compiled` gave, as ordinary arrays on one device of this process."""
+    return tree if mesh is None else jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
+
+
+def check_batch(batch: Any, parts: int, devices: int) -> None:
+    """Raises ValueError unless every array [B, ...] of `batch` has rows for `parts` equal parts, `devices` in all."""
+    for leaf in jax.tree.leaves(batch):
+        if not leaf.shape or leaf.shape[0] % parts:
+            rows = leaf.shape[0] * devices // parts if leaf.shape else "a scalar"
+            raise ValueError(f"batch size: expected a multiple of {devices}, the number of devices, got {rows}")
