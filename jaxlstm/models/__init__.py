@@ -15,7 +15,7 @@ from jaxlstm.models.autoencoder import (
     reconstruct_and_predict,
 )
 from jaxlstm.models.classifier import ClassifierParams, classify, init_classifier
-from jaxlstm.models.language_model import init_language_model, log_probabilities, next_symbol_logits
+from jaxlstm.models.language_model import init_language_model, log_probabilities, next_symbol, next_symbol_logits
 from jaxlstm.models.tagger import TaggerParams, init_tagger, tag
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "init_language_model",
     "init_tagger",
     "log_probabilities",
+    "next_symbol",
     "next_symbol_logits",
     "reconstruct",
     "reconstruct_and_predict",

@@ -3,12 +3,19 @@
 A sequence s_1 .. s_T is scored from a start symbol on, so that its first symbol counts too:
 
     log P(s) = log P(s_1 | start) + log P(s_2 | start, s_1) + ... + log P(s_T | start, s_1 .. s_{T-1})
+
+One step of it, `next_symbol`, is what `jaxlstm.decoding` writes with:
+
+    decode(jax.tree_util.Partial(next_symbol, params), state, start=start, end=end, max_length=100)
 """
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxlstm.cell import LSTMState, lstm_cell
+from jaxlstm.decoding import previous_symbols
+from jaxlstm.layers import dense
 from jaxlstm.models.tagger import TaggerParams, init_tagger, tag
 
 
@@ -19,11 +26,21 @@ def init_language_model(key: Array, num_symbols: int, hidden_size: int) -> Tagge
 
 def next_symbol_logits(params: TaggerParams, symbols: Array) -> Array:
     """symbols, integers [..., T] -> logits [..., T, V] of the symbol that follows each."""
-    return tag(params, jax.nn.one_hot(symbols, params.head.b.shape[0], dtype=params.head.b.dtype))
+    return tag(params, one_hot(params, symbols))
+
+
+def next_symbol(params: TaggerParams, state: LSTMState, symbols: Array) -> tuple[LSTMState, Array]:
+    """One step: symbols, integers [...] -> the state after them and logits [..., V] of the symbol that follows."""
+    state, y = lstm_cell(params.lstm, state, one_hot(params, symbols))
+    return state, dense(params.head, y)
 
 
 def log_probabilities(params: TaggerParams, symbols: Array, start: int) -> Array:
     """symbols, integers [..., T] -> log P(s_t | start, s_1 .. s_{t-1}) [..., T]; their sum is log P(s)."""
-    before = jnp.concatenate([jnp.full_like(symbols[..., :1], start), symbols[..., :-1]], axis=-1)
-    log_p = jax.nn.log_softmax(next_symbol_logits(params, before))
+    log_p = jax.nn.log_softmax(next_symbol_logits(params, previous_symbols(symbols, start)))
     return jnp.take_along_axis(log_p, symbols[..., None], axis=-1)[..., 0]
+
+
+def one_hot(params: TaggerParams, symbols: Array) -> Array:
+    """symbols, integers [...] -> [..., V], what the model's LSTM reads."""
+    return jax.nn.one_hot(symbols, params.head.b.shape[0], dtype=params.head.b.dtype)
