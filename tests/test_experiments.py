@@ -108,6 +108,16 @@ def test_autoencoder(tmp_path, capsys):
     assert "[1, 20]" in capsys.readouterr().out
 
 
+def test_autoencoder_with_conditional_decoders_that_walk_back(tmp_path):
+    _, result = run(
+        tmp_path, "autoencoder", "--epochs", "10", "--checkpoint-every", "10", "--hidden-size", "5", "--conditional",
+        "--reverse",
+    )  # fmt: skip
+    encoder, decoder, head = 4 * 5 * (1 + 5 + 1), 4 * 5 * (5 + 1 + 5 + 1), 5 + 1
+    assert result["parameters"] == 2 * encoder + 3 * (decoder + head)
+    assert result["config"]["reverse"] is True
+
+
 def test_langid(tmp_path, declaration, capsys):
     folder, result = run(
         tmp_path,

@@ -115,6 +115,32 @@ def test_autoencoder_heads_decode_the_encoders_code():
     np.testing.assert_allclose(models.reconstruct(alone, xs, activation=jax.nn.relu), rebuilt, rtol=1e-5)
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_conditional_decoder_reads_its_last_output(reverse):
+    params = models.init_composite(KEY, 2, 6, conditional=True)
+    xs = uniform(3, 5, 2)
+    code, _ = oracle.lstm(params.encoder, xs)
+    results = models.reconstruct_and_predict(params, xs, reverse=reverse)
+    for decoder, steps, outputs in zip((params.reconstruction, params.prediction), (5, 4), results, strict=True):
+        w, b = (np.asarray(leaf) for leaf in decoder.head)
+        for row in range(3):
+            h, c, output, expected = np.zeros(6), np.zeros(6), np.zeros(2), []
+            for _ in range(steps):
+                h, c = oracle.lstm_step(map(np.asarray, decoder.lstm), h, c, np.append(code[0][row], output))
+                output = h @ w + b
+                expected.append(output)
+            if reverse and steps == 5:  # the prediction goes forward as ever
+                expected.reverse()
+            assert_close(outputs[row], np.stack(expected), 3e-6)
+
+
+def test_a_reversed_decoder_writes_the_last_output_first():
+    params = models.init_autoencoder(KEY, 2, 6)
+    xs = uniform(3, 5, 2)
+    forward, backward = (models.reconstruct(params, xs, reverse=reverse) for reverse in (False, True))
+    np.testing.assert_array_equal(backward, forward[:, ::-1])
+
+
 def test_layers():
     x = np.asarray(uniform(2, 3, 4))
     params = DenseParams(uniform(4, 5), uniform(5))
