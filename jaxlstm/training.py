@@ -17,15 +17,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax.training.train_state import TrainState
+from flax.training import train_state
 from jax import Array
 
 from jaxlstm.batches import Batches, Stream
 from jaxlstm.checkpoint import Checkpoints
 from jaxlstm.errors import DivergedError
 
-Loss = Callable[[Any, Any, Array], tuple[Array, dict[str, Array]]]  # (params, batch, key) -> (loss, metrics)
+# (params, batch, key) -> (loss, metrics), or with a carry (params, carry, batch, key) -> (loss, (carry, metrics))
+Loss = Callable[..., tuple[Array, Any]]
 Row = dict[str, float]  # the metrics of one epoch, as in metrics.jsonl
+
+
+class TrainState(train_state.TrainState):
+    """Flax's, and what a step hands to the next beside it."""
+
+    carry: Any = None  # None without one
 
 
 class EarlyStopping(NamedTuple):
@@ -64,6 +71,7 @@ def fit(
     checkpoint_every: int = 1,
     epochs_per_call: int = 1,
     on_epochs: Callable[[list[Row]], None] = lambda rows: None,
+    carry: Any = None,
 ) -> Fitted:
     """Trains `params` to minimise `loss`.
 
@@ -81,6 +89,10 @@ def fit(
       checkpoint_every: epochs between checkpoints; the last epoch is always saved.
       epochs_per_call: epochs compiled into one call; for epochs that take less time than the call.
       on_epochs: told all rows so far after each call, and once at the start.
+      carry: a pytree of arrays that each step hands to the next, an LSTM's state that goes on from one
+        window of a text to the next (truncated back-propagation through time). The loss is then
+        (params, carry, batch, key) -> (loss, (carry, metrics)). No gradient flows through it from step to
+        step, and it is not reset at an epoch's start: the loss does that where the batch says so.
 
     Raises:
       DivergedError: the parameters hold a NaN or an infinity at the start or after an epoch, or a
@@ -90,7 +102,7 @@ def fit(
     if stopping is not None and epochs_per_call != 1:
         raise ValueError(f"epochs_per_call: expected 1 with early stopping, got {epochs_per_call}")
     _check_finite(params, "initial parameters")
-    state = TrainState.create(apply_fn=loss, params=params, tx=optimiser)
+    state = TrainState.create(apply_fn=loss, params=params, tx=optimiser, carry=carry)
     state = state.replace(step=jnp.zeros((), jnp.int32))  # Flax starts from a Python int, which is no array to save
     best, rows, seconds = params, [], 0.0
     if checkpoints is not None:
@@ -125,8 +137,11 @@ def fit(
 
 def _step(state: TrainState, batch: Any, key: Array) -> tuple[TrainState, tuple[Array, dict[str, Array]]]:
     gradient = jax.value_and_grad(state.apply_fn, has_aux=True)
-    (loss, metrics), grads = gradient(state.params, batch, key)
-    return state.apply_gradients(grads=grads), (loss, metrics)
+    if state.carry is None:
+        (loss, metrics), grads = gradient(state.params, batch, key)
+        return state.apply_gradients(grads=grads), (loss, metrics)
+    (loss, (carry, metrics)), grads = gradient(state.params, state.carry, batch, key)
+    return state.apply_gradients(grads=grads, carry=carry), (loss, metrics)
 
 
 def _compile_epochs(

@@ -100,6 +100,31 @@ def test_a_characters_probability_depends_on_those_before_it_alone():
     assert float(one[1]) == pytest.approx(float(jax.nn.log_softmax(logits[1])[2]), rel=1e-5)
 
 
+@pytest.mark.parametrize("cuts", [[3], [1, 4], [0, 6]])
+def test_a_text_read_in_parts_is_the_text_read_at_once(cuts):
+    params = models.init_language_model(KEY, 6, 5)
+    symbols = jax.random.randint(KEY, (2, 6), 0, 6)
+    state, logits = models.read_symbols(params, None, symbols)
+    part_state, parts = None, []
+    for part in jnp.split(symbols, cuts, axis=1):
+        part_state, part_logits = models.read_symbols(params, part_state, part)
+        parts.append(part_logits)
+    assert_close(jnp.concatenate(parts, axis=1), logits, 1e-6)
+    assert_close(part_state, state, 1e-6)
+    np.testing.assert_array_equal(logits, models.next_symbol_logits(params, symbols))
+
+
+def test_dropout_of_what_the_head_reads():
+    params = models.init_language_model(KEY, 6, 5)
+    symbols = jax.random.randint(KEY, (2, 6), 0, 6)
+    state, ys = lstm(params.lstm, jax.nn.one_hot(symbols, 6))
+    read_state, logits = models.read_symbols(params, None, symbols, key=KEY, dropout=0.5)
+    np.testing.assert_allclose(logits, dense(params.head, ys * dropout_scale(KEY, 0.5, ys.shape)), rtol=1e-5)
+    assert_close(read_state, state, 1e-6)
+    plain = models.read_symbols(params, None, symbols, dropout=0.5)[1]
+    np.testing.assert_array_equal(plain, models.next_symbol_logits(params, symbols))
+
+
 def test_autoencoder_heads_decode_the_encoders_code():
     params = models.init_composite(KEY, 2, 6)
     xs = uniform(3, 5, 2)

@@ -16,7 +16,13 @@ from jaxlstm.models.autoencoder import (
     reconstruct_and_predict,
 )
 from jaxlstm.models.classifier import ClassifierParams, classify, init_classifier
-from jaxlstm.models.language_model import init_language_model, log_probabilities, next_symbol, next_symbol_logits
+from jaxlstm.models.language_model import (
+    init_language_model,
+    log_probabilities,
+    next_symbol,
+    next_symbol_logits,
+    read_symbols,
+)
 from jaxlstm.models.seq2seq import Seq2SeqParams, encode_source, init_seq2seq, next_target, target_logits
 from jaxlstm.models.tagger import TaggerParams, init_tagger, tag
 
@@ -40,6 +46,7 @@ __all__ = [
     "next_symbol",
     "next_symbol_logits",
     "next_target",
+    "read_symbols",
     "reconstruct",
     "reconstruct_and_predict",
     "tag",

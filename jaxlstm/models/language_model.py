@@ -15,8 +15,9 @@ from jax import Array
 
 from jaxlstm.cell import LSTMState, lstm_cell
 from jaxlstm.decoding import previous_symbols
-from jaxlstm.layers import dense
+from jaxlstm.layers import dense, dropout_scale
 from jaxlstm.models.tagger import TaggerParams, init_tagger, tag
+from jaxlstm.sequence import lstm
 
 
 def init_language_model(key: Array, num_symbols: int, hidden_size: int) -> TaggerParams:
@@ -27,6 +28,20 @@ def init_language_model(key: Array, num_symbols: int, hidden_size: int) -> Tagge
 def next_symbol_logits(params: TaggerParams, symbols: Array) -> Array:
     """symbols, integers [..., T] -> logits [..., T, V] of the symbol that follows each."""
     return tag(params, one_hot(params, symbols))
+
+
+def read_symbols(
+    params: TaggerParams, state: LSTMState | None, symbols: Array, *, key: Array | None = None, dropout: float = 0.0
+) -> tuple[LSTMState, Array]:
+    """symbols, integers [..., T] -> the state after them and logits [..., T, V] of the symbol that follows each.
+
+    The state goes in again for the symbols that come next; None is the start. With a `key`, dropout on what
+    the head reads, drawn anew at each step (Zaremba, Sutskever & Vinyals 2014).
+    """
+    state, ys = lstm(params.lstm, one_hot(params, symbols), state)
+    if key is not None and dropout:
+        ys *= dropout_scale(key, dropout, ys.shape, ys.dtype)
+    return state, dense(params.head, ys)
 
 
 def next_symbol(params: TaggerParams, state: LSTMState, symbols: Array) -> tuple[LSTMState, Array]:
