@@ -1,4 +1,4 @@
-"""`python -m experiments`: the four quick systems; with a name, one of the five; `all`, all of them."""
+"""`python -m experiments`: the four quick systems; with a name, that one; `all`, the five that bring their data."""
 
 import sys
 import warnings
@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> int:
         tyro.extras.subcommand_cli_from_dict(
             commands,
             prog="python -m experiments",
-            description="LSTMs written by hand in JAX, on five tasks. Without a name: quick.",
+            description="LSTMs written by hand in JAX, on six tasks. Without a name: quick.",
             args=arguments,
             config=(tyro.conf.OmitArgPrefixes,),
         )

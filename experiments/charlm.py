@@ -19,18 +19,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
-from jax.tree_util import Partial
 
 from experiments.ngram import ngram_log_p
 from experiments.session import Options, begin, follow, require_at_least
+from experiments.writing import Writing, check_characters, show, write
 from jaxlstm import LSTMState, losses, models, plots, zero_state
 from jaxlstm.batches import in_order
-from jaxlstm.data.text import START, UNKNOWN, Alphabet, Streams, alphabet_of, joined, streams
-from jaxlstm.decoding import decode
+from jaxlstm.data.text import Alphabet, Streams, alphabet_of, joined, streams
 from jaxlstm.errors import DataError, UserError
 from jaxlstm.reporting import console, show_parameters, show_result
 from jaxlstm.runs import Run, write_json
-from jaxlstm.sampling import Choose, Filter, greedy, nucleus, sample, temperature, top_k, without
 from jaxlstm.training import EarlyStopping, Fitted, fit
 
 # Characters in a row of held-out text, at least. A row is scored as if nothing came before it, and more rows
@@ -46,9 +44,11 @@ class Config:
     """File to learn from, UTF-8 text."""
     hidden_size: int = 256
     """Units of the LSTM."""
-    dropout: float = 0.3
+    dropout: float = 0.4
     """Share of the LSTM's outputs dropped."""
-    batch_size: int = 16
+    recurrent_dropout: float = 0.25
+    """Share of h_{t-1} dropped, the same at every step of a window."""
+    batch_size: int = 8
     """Rows of the text that are read side by side."""
     window: int = 64
     """Characters in a window, through which gradients flow back."""
@@ -56,7 +56,7 @@ class Config:
     """Of Adam, at the start; it falls to zero along a cosine."""
     clip: float = 1.0
     """Largest norm of a gradient."""
-    epochs: int = 12
+    epochs: int = 15
     """Epochs at the most."""
     patience: int = 2
     """Epochs without better bits per character on the validation text after which training stops."""
@@ -76,43 +76,11 @@ class Config:
                 raise UserError(
                     f"--{name.replace('_', '-')}: expected a share between 0 and 0.5, got {getattr(self, name)}"
                 )
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"--dropout: expected 0 or more and less than 1, got {self.dropout}")
-
-
-@dataclass(frozen=True)
-class Writing:
-    """What is written by the trained model."""
-
-    prompt: str = ""
-    """What the model reads first and goes on from."""
-    sample_length: int = 500
-    """Characters to write at the most."""
-    stop: str | None = None
-    """A character after which it stops."""
-    temperature: float = 0.8
-    """Below 1 it keeps to the likely, above 1 it dares more; at 0 it takes the likeliest character each time."""
-    top_k: int | None = None
-    """Draw from so many of the likeliest characters only."""
-    nucleus: float | None = None
-    """Draw from the likeliest characters that have this probability together."""
-
-    def __post_init__(self) -> None:
-        require_at_least(self, 1, "sample_length")
-        require_at_least(self, 0, "temperature")
-        self.choose()  # which checks the others
-
-    def choose(self) -> Choose:
-        """The choice that these settings describe."""
-        if self.temperature == 0:
-            return greedy
-        filters: list[Filter] = [without(START, UNKNOWN), temperature(self.temperature)]
-        try:
-            filters += [top_k(self.top_k)] if self.top_k is not None else []
-            filters += [nucleus(self.nucleus)] if self.nucleus is not None else []
-        except ValueError as error:
-            raise UserError(f"--top-k and --nucleus: {error}") from None
-        return sample(*filters)
+        for name in ("dropout", "recurrent_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(
+                    f"--{name.replace('_', '-')}: expected 0 or more and less than 1, got {getattr(self, name)}"
+                )
 
 
 class Parts(NamedTuple):
@@ -149,33 +117,17 @@ def main(
     alphabet = alphabet_of(parts.train)
     check_characters(writing, alphabet)
     keep_text(run, parts, alphabet)
-    train, validation, test = (alphabet.encode(part) for part in parts)
     console.print(
-        f"{len(train):,} characters to learn from, {len(validation):,} to choose the epoch on, {len(test):,} for the "
-        f"test, {len(alphabet.characters)} different ones"
+        f"{len(parts.train):,} characters to learn from, {len(parts.validation):,} to choose the epoch on, "
+        f"{len(parts.test):,} for the test, {len(alphabet.characters)} different ones"
     )
     params = init(alphabet, config)
     show_parameters("charlm", params)
-    fitted = train_model(run, params, train, validation)
+    fitted = train_model(run, params, alphabet.encode(parts.train), alphabet.encode(parts.validation))
     run.save_parameters(fitted.params)
     console.print(f"parameters of epoch {fitted.best_epoch}, the best on the validation text")
 
-    log_p = log_p_of(fitted.params, test, config)
-    log_p_ngram = ngram_log_p(train, test, config.ngram, alphabet.size)
-    metrics = {
-        "bits_per_character": bits(log_p),
-        "bits_per_character_ngram": bits(log_p_ngram),
-        "bits_per_character_xz": bits_xz(parts.train, parts.test),
-    }
-    levels = {
-        f"{config.ngram}-gram": bits(ngram_log_p(train, validation, config.ngram, alphabet.size)),
-        "xz": bits_xz(parts.train, parts.validation),
-    }
-    plots.save(plots.against_baselines(fitted.rows, "bits", levels), run.folder / "learning.png")
-    names = ("LSTM", f"{config.ngram}-gram")
-    figure = plots.character_scores(parts.test[:80], log_p[:80], log_p_ngram[:80], names)
-    plots.save(figure, run.folder / "characters.png")
-
+    metrics = measure(run, fitted, parts, alphabet)
     written = write(fitted.params, alphabet, writing, config.seed)
     (run.folder / "sample.txt").write_text(written, encoding="utf-8")
     show(written)
@@ -223,10 +175,11 @@ def train_model(run: Run, params: models.TaggerParams, train: np.ndarray, valida
     config = run.config
     _, key_training = jax.random.split(jax.random.key(config.seed))
     rows = streams(train, min(config.batch_size, len(train) // config.window), config.window)
+    dropout = {"dropout": config.dropout, "recurrent_dropout": config.recurrent_dropout}
 
     def loss(params: models.TaggerParams, state: LSTMState, batch: Streams, key: jax.Array):
         state = jax.tree.map(lambda leaf: jnp.where(batch.is_first, 0, leaf), state)
-        state, logits = models.read_symbols(params, state, batch.inputs, key=key, dropout=config.dropout)
+        state, logits = models.read_symbols(params, state, batch.inputs, key=key, **dropout)
         loss = losses.cross_entropy(logits, batch.targets, batch.mask)
         return loss, (state, {"bits": loss / math.log(2)})
 
@@ -264,6 +217,27 @@ def _log_p(params: models.TaggerParams, rows: Streams) -> jax.Array:
     return jax.lax.scan(read, state, rows)[1]
 
 
+def measure(run: Run, fitted: Fitted, parts: Parts, alphabet: Alphabet) -> dict[str, float]:
+    """Bits per character of the test text, beside those of the n-gram model and of xz, and the pictures."""
+    config = run.config
+    train, validation, test = (alphabet.encode(part) for part in parts)
+    log_p = log_p_of(fitted.params, test, config)
+    log_p_ngram = ngram_log_p(train, test, config.ngram, alphabet.size)
+    names = ("LSTM", f"{config.ngram}-gram")
+    figure = plots.character_scores(parts.test[:80], log_p[:80], log_p_ngram[:80], names)
+    plots.save(figure, run.folder / "characters.png")
+    levels = {
+        f"{config.ngram}-gram": bits(ngram_log_p(train, validation, config.ngram, alphabet.size)),
+        "xz": bits_xz(parts.train, parts.validation),
+    }
+    plots.save(plots.against_baselines(fitted.rows, "bits", levels), run.folder / "learning.png")
+    return {
+        "bits_per_character": bits(log_p),
+        "bits_per_character_ngram": bits(log_p_ngram),
+        "bits_per_character_xz": bits_xz(parts.train, parts.test),
+    }
+
+
 def bits(log_p: np.ndarray) -> float:
     """Bits per character, from the log-probability of each."""
     return float(-np.mean(log_p) / np.log(2))
@@ -275,41 +249,9 @@ def bits_xz(train: str, text: str) -> float:
     return 8 * (sizes[1] - sizes[0]) / len(text)
 
 
-def check_characters(writing: Writing, alphabet: Alphabet) -> None:
-    """Raises a UserError if the prompt or the stop is not made of characters that the model knows."""
-    if writing.stop is not None and len(writing.stop) != 1:
-        raise UserError(f"--stop: expected one character, got {writing.stop!r}")
-    for name, text in (("prompt", writing.prompt), ("stop", writing.stop or "")):
-        unknown = sorted(set(text) - set(alphabet.characters))
-        if unknown:
-            raise UserError(f"--{name}: expected characters of the text that was learnt from, got {unknown[0]!r}")
-
-
-def write(params: models.TaggerParams, alphabet: Alphabet, writing: Writing, seed: int) -> str:
-    """The prompt and what the model makes of it."""
-    before = jnp.array([[START, *alphabet.encode(writing.prompt)]])
-    state, _ = models.read_symbols(params, None, before[:, :-1])
-    _, decoded = decode(
-        Partial(models.next_symbol, params),
-        state,
-        writing.choose(),
-        start=before[:, -1],
-        end=None if writing.stop is None else int(alphabet.encode(writing.stop)[0]),
-        max_length=writing.sample_length,
-        key=jax.random.key(seed),
-    )
-    through_the_stop = int(decoded.lengths[0]) + 1
-    return writing.prompt + alphabet.decode(np.asarray(decoded.symbols[0, :through_the_stop]))
-
-
 def write_again(run: Run, writing: Writing, seed: int) -> None:
     """Writes with the model of a finished run."""
     alphabet = Alphabet(run.read_json("alphabet.json"))
     check_characters(writing, alphabet)
     params = run.load_parameters(jax.eval_shape(lambda: init(alphabet, run.config)))
     show(write(params, alphabet, writing, seed))
-
-
-def show(text: str) -> None:
-    """Prints a text as it is: square brackets are no markup in it, and a line is not broken."""
-    console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)

@@ -114,14 +114,16 @@ def test_a_text_read_in_parts_is_the_text_read_at_once(cuts):
     np.testing.assert_array_equal(logits, models.next_symbol_logits(params, symbols))
 
 
-def test_dropout_of_what_the_head_reads():
+def test_dropout_of_what_the_head_reads_and_of_the_recurrence():
     params = models.init_language_model(KEY, 6, 5)
     symbols = jax.random.randint(KEY, (2, 6), 0, 6)
-    state, ys = lstm(params.lstm, jax.nn.one_hot(symbols, 6))
-    read_state, logits = models.read_symbols(params, None, symbols, key=KEY, dropout=0.5)
-    np.testing.assert_allclose(logits, dense(params.head, ys * dropout_scale(KEY, 0.5, ys.shape)), rtol=1e-5)
+    key_output, key_recurrent = jax.random.split(KEY)
+    h_scale = dropout_scale(key_recurrent, 0.4, (2, 5))
+    state, ys = lstm(params.lstm, jax.nn.one_hot(symbols, 6), h_scale=h_scale)
+    read_state, logits = models.read_symbols(params, None, symbols, key=KEY, dropout=0.5, recurrent_dropout=0.4)
+    np.testing.assert_allclose(logits, dense(params.head, ys * dropout_scale(key_output, 0.5, ys.shape)), rtol=1e-5)
     assert_close(read_state, state, 1e-6)
-    plain = models.read_symbols(params, None, symbols, dropout=0.5)[1]
+    plain = models.read_symbols(params, None, symbols, dropout=0.5, recurrent_dropout=0.4)[1]
     np.testing.assert_array_equal(plain, models.next_symbol_logits(params, symbols))
 
 

@@ -31,17 +31,28 @@ def next_symbol_logits(params: TaggerParams, symbols: Array) -> Array:
 
 
 def read_symbols(
-    params: TaggerParams, state: LSTMState | None, symbols: Array, *, key: Array | None = None, dropout: float = 0.0
+    params: TaggerParams,
+    state: LSTMState | None,
+    symbols: Array,
+    *,
+    key: Array | None = None,
+    dropout: float = 0.0,
+    recurrent_dropout: float = 0.0,
 ) -> tuple[LSTMState, Array]:
     """symbols, integers [..., T] -> the state after them and logits [..., T, V] of the symbol that follows each.
 
-    The state goes in again for the symbols that come next; None is the start. With a `key`, dropout on what
-    the head reads, drawn anew at each step (Zaremba, Sutskever & Vinyals 2014).
+    The state goes in again for the symbols that come next; None is the start. With a `key`, dropout: on what
+    the head reads, drawn anew at each step (Zaremba, Sutskever & Vinyals 2014), and on h_{t-1}, the same at
+    every step of a sequence (Gal & Ghahramani 2016). Without one there is none.
     """
-    state, ys = lstm(params.lstm, one_hot(params, symbols), state)
-    if key is not None and dropout:
-        ys *= dropout_scale(key, dropout, ys.shape, ys.dtype)
-    return state, dense(params.head, ys)
+    xs, h_scale, y_scale = one_hot(params, symbols), None, None
+    if key is not None:
+        key_output, key_recurrent = jax.random.split(key)
+        shape = (*symbols.shape, params.lstm.w_h.shape[0])
+        y_scale = dropout_scale(key_output, dropout, shape, xs.dtype)
+        h_scale = dropout_scale(key_recurrent, recurrent_dropout, (*shape[:-2], shape[-1]), xs.dtype)
+    state, ys = lstm(params.lstm, xs, state, h_scale=h_scale)
+    return state, dense(params.head, ys if y_scale is None else ys * y_scale)
 
 
 def next_symbol(params: TaggerParams, state: LSTMState, symbols: Array) -> tuple[LSTMState, Array]:

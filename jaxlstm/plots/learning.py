@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jaxlstm.plots.figures import BLUE, GREEN, ORANGE, PURPLE, dress, new_figure, whole_numbers
+from jaxlstm.plots.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, dress, new_figure, whole_numbers
 
 Row = Mapping[str, float]
 
@@ -47,7 +47,7 @@ def against_baselines(rows: Sequence[Row], metric: str, baselines: Mapping[str, 
     figure = new_figure(8, 4.2)
     axes = figure.subplots()
     _curve(axes, rows, metric, better=min)
-    styles = [(colour, style) for style in (":", "-.") for colour in (GREEN, PURPLE)]
+    styles = ((GREEN, ":"), (PURPLE, "-."), (INK, ":"), (GREY, "-."))
     for (name, value), (colour, style) in zip(baselines.items(), styles, strict=False):
         axes.axhline(value, color=colour, linestyle=style, linewidth=1.8, label=f"{name}, {value:.3g}")
     axes.legend(fontsize=9, frameon=False)
