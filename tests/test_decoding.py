@@ -107,6 +107,25 @@ def test_one_program_serves_all_parameters_and_choices(writer):
         decode(Partial(step, params), writer.state, choose, start=1, end=END, max_length=3, key=KEY)
 
 
+def test_decoding_inside_a_compiled_function(writer):
+    @jax.jit
+    def write(params, state, start, key, t):
+        choose = sample(temperature(t))  # a traced number, which no check can look at
+        return decode(Partial(models.next_symbol, params), state, choose, start=start, end=END, max_length=L, key=key)
+
+    state, decoded = write(writer.params, writer.state, jnp.arange(V), KEY, 0.7)
+    check_rows(writer, state, decoded, range(V), given=np.asarray(decoded.symbols))
+
+
+def test_bfloat16_is_scored_in_float32(writer):
+    params, h = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), (writer.params, writer.state.h))
+    state = writer.state._replace(h=h, c=writer.state.c.astype(jnp.float32))
+    after, decoded = decode(Partial(models.next_symbol, params), state, start=1, end=END, max_length=L)
+    assert decoded.log_p.dtype == jnp.float32
+    assert (after.h.dtype, after.c.dtype) == (jnp.bfloat16, jnp.float32)
+    assert np.isfinite(decoded.log_p).all()
+
+
 def test_teacher_forcing_reads_the_true_symbols(writer):
     state, logits = teacher_forcing(writer.step, writer.state, INPUTS)
     for row in range(V):
