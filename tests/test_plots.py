@@ -417,6 +417,7 @@ def test_every_figure_can_be_drawn(tmp_path):
     """Warnings are errors here: a missing glyph or a layout that collapses fails."""
     figures = [
         plots.learning_curves(TestLearningCurves.rows, ["accuracy"]),
+        plots.against_baselines(TestAgainstBaselines.rows, "bits", {"6-gram": 2.1, "xz": 2.2}),
         plots.gates(steps(), ["a", " ", "é", "$", "$\\frac$", "\n"], mark=4),  # what would be mathematics is text
         plots.examples([{"text": "$\\frac$ of the \n reviews", "probability": 0.5, "label": 1}]),
         plots.crossing(TestCrossing.inputs, TestCrossing.probabilities, TestCrossing.labels),
