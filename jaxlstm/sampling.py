@@ -44,7 +44,7 @@ def temperature(t: float | Array) -> Filter:
     return Partial(_divide, t)
 
 
-def top_k(k: float | Array) -> Filter:
+def top_k(k: int | Array) -> Filter:
     """Keeps the k likeliest symbols, of equals the first (Fan, Lewis & Dauphin 2018).
 
     Raises:
@@ -86,26 +86,28 @@ def _divide(t: float | Array, logits: Array) -> Array:
     return logits / jnp.asarray(t, logits.dtype)
 
 
-def _keep_top_k(k: float | Array, logits: Array) -> Array:
-    ranks = jnp.arange(logits.shape[-1])
-    return _keep(logits, lambda ordered: jnp.broadcast_to(ranks < k, ordered.shape))
+def _keep_top_k(k: int | Array, logits: Array) -> Array:
+    return _keep(logits, lambda ordered: jnp.broadcast_to(jnp.minimum(k, ordered.shape[-1]), ordered.shape[:-1]))
 
 
 def _keep_nucleus(p: float | Array, logits: Array) -> Array:
-    def is_needed(ordered: Array) -> Array:
+    def fewest(ordered: Array) -> Array:
         probabilities = jax.nn.softmax(ordered.astype(jnp.promote_types(ordered.dtype, jnp.float32)))
         likelier = jnp.cumsum(probabilities, axis=-1) - probabilities
         # With p = 1 all stay, also where the rounded sum has reached 1 before the end.
-        return (likelier < p) | (jnp.asarray(p) >= 1)
+        return jnp.sum((likelier < p) | (jnp.asarray(p) >= 1), axis=-1)
 
-    return _keep(logits, is_needed)
+    return _keep(logits, fewest)
 
 
-def _keep(logits: Array, is_kept: Callable[[Array], Array]) -> Array:
-    """Drops what `is_kept` says of the logits in descending order, [..., V] -> booleans [..., V]."""
-    order = jnp.argsort(logits, axis=-1, descending=True)
-    kept = is_kept(jnp.take_along_axis(logits, order, axis=-1))
-    return jnp.where(jnp.take_along_axis(kept, jnp.argsort(order, axis=-1), axis=-1), logits, -jnp.inf)
+def _keep(logits: Array, count: Callable[[Array], Array]) -> Array:
+    """Keeps the likeliest, of equals the first: `count` of the logits in descending order, [..., V] -> [...]."""
+    ordered = jnp.sort(logits, axis=-1, descending=True)  # of the values alone: argsort takes longer
+    number = count(ordered)[..., None]
+    least = jnp.take_along_axis(ordered, number - 1, axis=-1)
+    above, equal = logits > least, logits == least
+    places = number - jnp.sum(above, axis=-1, keepdims=True)
+    return jnp.where(above | (equal & (jnp.cumsum(equal, axis=-1) <= places)), logits, -jnp.inf)
 
 
 def _drop(symbols: np.ndarray, logits: Array) -> Array:

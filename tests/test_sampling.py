@@ -38,9 +38,16 @@ def test_top_k_keeps_the_k_likeliest(k):
         assert set(np.flatnonzero(row)) == set(sorted(range(9), key=lambda v: -logits[v])[:k])
 
 
-def test_top_k_of_equal_logits_keeps_k_of_them():
-    left = np.asarray(top_k(2)(jnp.zeros((1, 5)))) == 0
-    assert left.tolist() == [[True, True, False, False, False]]
+@pytest.mark.parametrize("keep", [top_k(3), nucleus(0.55)])
+def test_of_equal_logits_the_first_are_kept(keep):
+    left = np.isfinite(keep(jnp.log(jnp.array([[0.2, 0.1, 0.2, 0.2, 0.2, 0.1]]))))
+    assert left.tolist() == [[True, False, True, True, False, False]]
+
+
+def test_a_filter_leaves_alone_what_another_has_dropped():
+    dropped = jnp.array([[1.0, -jnp.inf, 2.0, -jnp.inf]])
+    for keep in (top_k(3), nucleus(1.0)):
+        np.testing.assert_array_equal(keep(dropped), dropped)
 
 
 @pytest.mark.parametrize("p", [1e-6, 0.3, 0.9, 0.999, 1.0])
