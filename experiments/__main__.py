@@ -1,4 +1,4 @@
-"""`python -m experiments`: the four quick systems; with a name, one of the five; `all`, all of them."""
+"""`python -m experiments`: the four quick systems; with a name, that one; `all`, the five that bring their data."""
 
 import sys
 import warnings
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tyro
 
-from experiments import autoencoder, cumsum, echo, langid, sentiment
+from experiments import autoencoder, charlm, cumsum, echo, langid, sentiment
 from experiments.session import Options
 from jaxlstm import processes
 from jaxlstm.errors import UserError
@@ -50,6 +50,7 @@ def main(arguments: list[str]) -> int:
         "autoencoder": autoencoder.main,
         "langid": langid.main,
         "sentiment": sentiment.main,
+        "charlm": charlm.main,
     }
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
         arguments = ["quick", *arguments]
@@ -58,7 +59,7 @@ def main(arguments: list[str]) -> int:
         tyro.extras.subcommand_cli_from_dict(
             commands,
             prog="python -m experiments",
-            description="LSTMs written by hand in JAX, on five tasks. Without a name: quick.",
+            description="LSTMs written by hand in JAX, on six tasks. Without a name: quick.",
             args=arguments,
             config=(tyro.conf.OmitArgPrefixes,),
         )

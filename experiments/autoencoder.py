@@ -4,7 +4,8 @@ Three models on the sequence 0.1, 0.2 .. 0.9, as in the original: one that recon
 that reconstructs and predicts each next value from the same code, and the trained encoder standing
 alone, saved and loaded again. Each trains for 300 epochs of one example. The sizes are the original's;
 gradients are clipped, and Adam forgets sooner and ends with small steps, because with its usual
-settings the last epochs still swing by more than the error to reach.
+settings the last epochs still swing by more than the error to reach. Srivastava et al. (2015) also let
+the decoder read its own last output (--conditional) and rebuild from the end on (--reverse).
 """
 
 from collections.abc import Callable
@@ -35,6 +36,10 @@ class Config:
     """Steps of the sequence 0.1, 0.2, ..."""
     hidden_size: int = 100
     """Units of each LSTM, and entries of the code."""
+    conditional: bool = False
+    """Decoders read their last output beside the code."""
+    reverse: bool = False
+    """Rebuild the sequence from its end to its beginning."""
     learning_rate: float = 0.005
     """Of Adam, at the start; it falls to zero along a cosine."""
     second_moment: float = 0.99
@@ -62,10 +67,10 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
     following = xs[:, 1:]
 
     def reconstruct(params: models.AutoencoderParams, xs: jax.Array) -> jax.Array:
-        return models.reconstruct(params, xs, activation=jax.nn.relu)
+        return models.reconstruct(params, xs, reverse=config.reverse, activation=jax.nn.relu)
 
     def both(params: models.CompositeParams, xs: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return models.reconstruct_and_predict(params, xs, activation=jax.nn.relu)
+        return models.reconstruct_and_predict(params, xs, reverse=config.reverse, activation=jax.nn.relu)
 
     def loss(params: models.AutoencoderParams, xs: jax.Array, key: jax.Array):
         return losses.squared_error(reconstruct(params, xs), xs), {}
@@ -74,9 +79,9 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
         rebuilt, predicted = both(params, xs)
         return losses.squared_error(rebuilt, xs) + losses.squared_error(predicted, xs[:, 1:]), {}
 
-    params = models.init_autoencoder(key_alone, 1, config.hidden_size)
+    params = models.init_autoencoder(key_alone, 1, config.hidden_size, conditional=config.conditional)
     alone = _train(run, "alone", loss, params, xs, key_alone)
-    composite_params = models.init_composite(key_composite, 1, config.hidden_size)
+    composite_params = models.init_composite(key_composite, 1, config.hidden_size, conditional=config.conditional)
     composite = _train(run, "composite", composite_loss, composite_params, xs, key_composite)
     rebuilt = reconstruct(alone.params, xs)
     rebuilt_too, predicted = both(composite.params, xs)

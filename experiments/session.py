@@ -1,4 +1,4 @@
-"""What the five systems share around a run: its options, how it begins, how its settings are checked."""
+"""What the systems share around a run: its options, how it begins, how its settings are checked."""
 
 import atexit
 import shutil

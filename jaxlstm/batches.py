@@ -47,6 +47,16 @@ def generated(draw: Callable[[Array], Any], steps: int) -> Batches:
     )
 
 
+def in_order(arrays: Any) -> Batches:
+    """Batches that follow each other, the same in every epoch: step s takes arrays[s] of a pytree [S, ...]."""
+    return Batches(
+        steps=jax.tree.leaves(arrays)[0].shape[0],
+        data=jax.tree.map(jnp.asarray, arrays),
+        plan=lambda data, key: (),
+        take=lambda data, _, step: jax.tree.map(lambda leaf: leaf[step], data),
+    )
+
+
 def batches_of(arrays: Any, batch_size: int, *, device_bytes: int = DEVICE_BYTES) -> Batches | Stream:
     """Shuffled batches of a pytree of arrays with one leading axis [N, ...].
 

@@ -97,7 +97,7 @@ def compiled(function: Callable[..., Any], mesh: Mesh | None) -> Callable[..., A
 
 
 def split(batch: Any, mesh: Mesh | None) -> Any:
-    """Inside of `compiled`: each device computes its own part of a pytree of arrays [B, ...].
+    """Inside of `compiled`: each device computes its own part of a pytree of arrays [B, ...]; a scalar stays whole.
 
     Raises:
       ValueError: the devices do not divide B.
@@ -105,11 +105,13 @@ def split(batch: Any, mesh: Mesh | None) -> Any:
     if mesh is None:
         return batch
     check_batch(batch, mesh.size, mesh.size)
-    return jax.lax.with_sharding_constraint(batch, NamedSharding(mesh, SPLIT))
+    return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, _sharding(leaf, mesh)), batch)
 
 
 def feed(batch: Any, mesh: Mesh | None) -> Any:
     """Host arrays [B, ...] to the devices, part by part; each process gives the rows of its own devices.
+
+    A scalar, the same in every process, goes whole to each device.
 
     Raises:
       ValueError: the devices of this process do not divide its rows.
@@ -117,8 +119,9 @@ def feed(batch: Any, mesh: Mesh | None) -> Any:
     if mesh is None:
         return batch
     check_batch(batch, len(mesh.local_devices), mesh.size)
-    sharding = NamedSharding(mesh, SPLIT)
-    return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(sharding, np.asarray(leaf)), batch)
+    return jax.tree.map(
+        lambda leaf: jax.make_array_from_process_local_data(_sharding(leaf, mesh), np.asarray(leaf)), batch
+    )
 
 
 def replicate(tree: Any, mesh: Mesh | None) -> Any:
@@ -144,6 +147,10 @@ def local(tree: Any, mesh: Mesh | None) -> Any:
 def check_batch(batch: Any, parts: int, devices: int) -> None:
     """Raises ValueError unless every array [B, ...] of `batch` has rows for `parts` equal parts, `devices` in all."""
     for leaf in jax.tree.leaves(batch):
-        if not leaf.shape or leaf.shape[0] % parts:
-            rows = leaf.shape[0] * devices // parts if leaf.shape else "a scalar"
+        if np.ndim(leaf) and leaf.shape[0] % parts:
+            rows = leaf.shape[0] * devices // parts
             raise ValueError(f"batch size: expected a multiple of {devices}, the number of devices, got {rows}")
+
+
+def _sharding(leaf: Any, mesh: Mesh) -> NamedSharding:
+    return NamedSharding(mesh, SPLIT if np.ndim(leaf) else WHOLE)

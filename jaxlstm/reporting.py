@@ -27,11 +27,14 @@ def show_parameters(title: str, params: Any) -> None:
 
 
 def show_result(result: dict[str, Any]) -> None:
-    """Ours beside the original figure; `result` is what `Run.finish` returns."""
-    table = Table("figure", "ours", "original", title=f"{result['system']}: {result['seconds']:.1f} s of training")
+    """Ours beside the original figure, where there is an original; `result` is what `Run.finish` returns."""
+    table = Table("figure", "ours", title=f"{result['system']}: {result['seconds']:.1f} s of training")
+    if result["original"]:
+        table.add_column("original")
     for name, value in result["metrics"].items():
         original = result["original"].get(name)
-        table.add_row(name, f"{value:.5g}", "not reported" if original is None else f"{original:.5g}")
+        cells = [f"{value:.5g}", "not reported" if original is None else f"{original:.5g}"]
+        table.add_row(name, *cells[: len(table.columns) - 1])
     console.print(table)
 
 

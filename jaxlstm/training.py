@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax.training.train_state import TrainState
+from flax.training import train_state
 from jax import Array
 from jax.sharding import Mesh
 
@@ -29,8 +29,15 @@ from jaxlstm.batches import Batches, Stream
 from jaxlstm.checkpoint import Checkpoints
 from jaxlstm.errors import DivergedError
 
-Loss = Callable[[Any, Any, Array], tuple[Array, dict[str, Array]]]  # (params, batch, key) -> (loss, metrics)
+# (params, batch, key) -> (loss, metrics), or with a carry (params, carry, batch, key) -> (loss, (carry, metrics))
+Loss = Callable[..., tuple[Array, Any]]
 Row = dict[str, float]  # the metrics of one epoch, as in metrics.jsonl
+
+
+class TrainState(train_state.TrainState):
+    """Flax's, and what a step hands to the next beside it."""
+
+    carry: Any = None  # None without one
 
 
 class EarlyStopping(NamedTuple):
@@ -70,6 +77,7 @@ def fit(
     checkpoint_every: int = 1,
     epochs_per_call: int = 1,
     on_epochs: Callable[[list[Row]], None] = lambda rows: None,
+    carry: Any = None,
     mesh: Mesh | None = None,
 ) -> Fitted:
     """Trains `params` to minimise `loss`.
@@ -88,6 +96,10 @@ def fit(
       checkpoint_every: epochs between checkpoints; the last epoch is always saved.
       epochs_per_call: epochs compiled into one call; for epochs that take less time than the call.
       on_epochs: told all rows so far after each call, and once at the start.
+      carry: a pytree of arrays that each step hands to the next, an LSTM's state that goes on from one
+        window of a text to the next (truncated back-propagation through time). The loss is then
+        (params, carry, batch, key) -> (loss, (carry, metrics)). No gradient flows through it from step to
+        step, and it is not reset at an epoch's start: the loss does that where the batch says so.
       mesh: the devices to train on, from `jaxlstm.parallel.make_mesh`; the default device without one.
         Losses and parameters do not depend on it, but for the order in which gradients are summed.
         `validate` and what is returned are on one device. With several processes all arguments must
@@ -105,7 +117,7 @@ def fit(
     if stopping is not None and epochs_per_call != 1:
         raise ValueError(f"epochs_per_call: expected 1 with early stopping, got {epochs_per_call}")
     _check_finite(params, "initial parameters")
-    state = TrainState.create(apply_fn=loss, params=params, tx=optimiser)
+    state = TrainState.create(apply_fn=loss, params=params, tx=optimiser, carry=carry)
     state = state.replace(step=jnp.zeros((), jnp.int32))  # Flax starts from a Python int, which is no array to save
     best, rows, seconds = params, [], 0.0
     if checkpoints is not None:
@@ -150,8 +162,12 @@ def _step(
     state: TrainState, batch: Any, key_steps: Array, index: Array
 ) -> tuple[TrainState, tuple[Array, dict[str, Array]]]:
     gradient = jax.value_and_grad(state.apply_fn, has_aux=True)
-    (loss, metrics), grads = gradient(state.params, batch, jax.random.fold_in(key_steps, index))
-    return state.apply_gradients(grads=grads), (loss, metrics)
+    key = jax.random.fold_in(key_steps, index)
+    if state.carry is None:
+        (loss, metrics), grads = gradient(state.params, batch, key)
+        return state.apply_gradients(grads=grads), (loss, metrics)
+    (loss, (carry, metrics)), grads = gradient(state.params, state.carry, batch, key)
+    return state.apply_gradients(grads=grads, carry=carry), (loss, metrics)
 
 
 def _compile_epochs(

@@ -23,7 +23,7 @@ from jaxlstm.data import imdb, udhr
 from jaxlstm.data.fetch import Source, UnreachableError, locate
 from jaxlstm.data.imdb import Reviews, decode, encode, encode_texts, load_imdb, tokenise
 from jaxlstm.data.sample import load_sample
-from jaxlstm.data.text import START, UNKNOWN, Alphabet, alphabet_of, split_words, windows
+from jaxlstm.data.text import START, UNKNOWN, Alphabet, alphabet_of, joined, split_words, streams, windows
 from jaxlstm.data.udhr import load_udhr
 from jaxlstm.errors import DataError, UserError
 
@@ -721,6 +721,38 @@ def test_windows():
         windows(np.arange(0), 1)
     with pytest.raises(UserError, match="length: expected a window of at least 1 character, got 0"):
         windows(np.arange(5), 0)
+
+
+def test_streams_by_hand():
+    text = streams(np.arange(10, 21), rows=2, window=4)
+    assert text.inputs.tolist() == [[[START, 10, 11, 12], [15, 16, 17, 18]], [[13, 14, 0, 0], [19, 0, 0, 0]]]
+    assert text.targets.tolist() == [[[10, 11, 12, 13], [16, 17, 18, 19]], [[14, 15, 0, 0], [20, 0, 0, 0]]]
+    assert text.is_first.tolist() == [True, False]
+
+
+@pytest.mark.parametrize("rows", [1, 3, 8, 40])
+@pytest.mark.parametrize("window", [1, 5, 100])
+@pytest.mark.parametrize("length", [1, 29, 30])
+def test_streams_hold_every_character_once(length, window, rows):
+    ids = np.arange(100, 100 + length, dtype=np.int32)
+    text = streams(ids, rows, window)
+    np.testing.assert_array_equal(joined(text.targets, text), ids)
+    np.testing.assert_array_equal(joined(text.inputs, text), [START, *ids[:-1]])
+    assert text.mask.sum() == length
+    steps, found_rows, width = text.inputs.shape
+    assert width == window
+    assert found_rows <= min(rows, length)
+    assert text.mask.any(axis=(1, 2)).all()
+    assert text.is_first.tolist() == [True] + [False] * (steps - 1)
+    # A row goes on in the next window where it stopped.
+    np.testing.assert_array_equal(text.inputs[1:, 0, 0], text.targets[:-1, 0, -1])
+
+
+def test_streams_of_nothing_or_of_no_rows():
+    with pytest.raises(DataError, match="text: expected at least one character, got none"):
+        streams(np.zeros(0, np.int32), 2, 4)
+    with pytest.raises(UserError, match="rows and window: expected at least 1, got 0 and 4"):
+        streams(np.arange(9), 0, 4)
 
 
 def test_importing_the_package_loads_nothing_heavy():

@@ -100,6 +100,33 @@ def test_a_characters_probability_depends_on_those_before_it_alone():
     assert float(one[1]) == pytest.approx(float(jax.nn.log_softmax(logits[1])[2]), rel=1e-5)
 
 
+@pytest.mark.parametrize("cuts", [[3], [1, 4], [0, 6]])
+def test_a_text_read_in_parts_is_the_text_read_at_once(cuts):
+    params = models.init_language_model(KEY, 6, 5)
+    symbols = jax.random.randint(KEY, (2, 6), 0, 6)
+    state, logits = models.read_symbols(params, None, symbols)
+    part_state, parts = None, []
+    for part in jnp.split(symbols, cuts, axis=1):
+        part_state, part_logits = models.read_symbols(params, part_state, part)
+        parts.append(part_logits)
+    assert_close(jnp.concatenate(parts, axis=1), logits, 1e-6)
+    assert_close(part_state, state, 1e-6)
+    np.testing.assert_array_equal(logits, models.next_symbol_logits(params, symbols))
+
+
+def test_dropout_of_what_the_head_reads_and_of_the_recurrence():
+    params = models.init_language_model(KEY, 6, 5)
+    symbols = jax.random.randint(KEY, (2, 6), 0, 6)
+    key_output, key_recurrent = jax.random.split(KEY)
+    h_scale = dropout_scale(key_recurrent, 0.4, (2, 5))
+    state, ys = lstm(params.lstm, jax.nn.one_hot(symbols, 6), h_scale=h_scale)
+    read_state, logits = models.read_symbols(params, None, symbols, key=KEY, dropout=0.5, recurrent_dropout=0.4)
+    np.testing.assert_allclose(logits, dense(params.head, ys * dropout_scale(key_output, 0.5, ys.shape)), rtol=1e-5)
+    assert_close(read_state, state, 1e-6)
+    plain = models.read_symbols(params, None, symbols, dropout=0.5, recurrent_dropout=0.4)[1]
+    np.testing.assert_array_equal(plain, models.next_symbol_logits(params, symbols))
+
+
 def test_autoencoder_heads_decode_the_encoders_code():
     params = models.init_composite(KEY, 2, 6)
     xs = uniform(3, 5, 2)
@@ -113,6 +140,32 @@ def test_autoencoder_heads_decode_the_encoders_code():
         assert_close(outputs, ys @ np.asarray(decoder.head.w) + np.asarray(decoder.head.b), 3e-6)
     alone = models.AutoencoderParams(params.encoder, params.reconstruction)
     np.testing.assert_allclose(models.reconstruct(alone, xs, activation=jax.nn.relu), rebuilt, rtol=1e-5)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_conditional_decoder_reads_its_last_output(reverse):
+    params = models.init_composite(KEY, 2, 6, conditional=True)
+    xs = uniform(3, 5, 2)
+    code, _ = oracle.lstm(params.encoder, xs)
+    results = models.reconstruct_and_predict(params, xs, reverse=reverse)
+    for decoder, steps, outputs in zip((params.reconstruction, params.prediction), (5, 4), results, strict=True):
+        w, b = (np.asarray(leaf) for leaf in decoder.head)
+        for row in range(3):
+            h, c, output, expected = np.zeros(6), np.zeros(6), np.zeros(2), []
+            for _ in range(steps):
+                h, c = oracle.lstm_step(map(np.asarray, decoder.lstm), h, c, np.append(code[0][row], output))
+                output = h @ w + b
+                expected.append(output)
+            if reverse and steps == 5:  # the prediction goes forward as ever
+                expected.reverse()
+            assert_close(outputs[row], np.stack(expected), 3e-6)
+
+
+def test_a_reversed_decoder_writes_the_last_output_first():
+    params = models.init_autoencoder(KEY, 2, 6)
+    xs = uniform(3, 5, 2)
+    forward, backward = (models.reconstruct(params, xs, reverse=reverse) for reverse in (False, True))
+    np.testing.assert_array_equal(backward, forward[:, ::-1])
 
 
 def test_layers():

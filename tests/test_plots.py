@@ -133,6 +133,24 @@ class TestLearningCurves:
             plots.learning_curves(self.rows, ["precision"])
 
 
+class TestAgainstBaselines:
+    rows = ({"epoch": 1, "bits": 3.0, "validation_bits": 2.5}, {"epoch": 2, "bits": 2.0, "validation_bits": 2.7})
+
+    def test_curves_and_a_line_for_each_baseline(self):
+        (axes,) = panels(plots.against_baselines(self.rows, "bits", {"6-gram": 2.1, "xz": 2.25}))
+        np.testing.assert_array_equal(points(lines(axes)["training"]), [[1, 2], [3.0, 2.0]])
+        assert list(lines(axes)["6-gram, 2.1"].get_ydata()) == [2.1, 2.1]
+        assert lines(axes)["6-gram, 2.1"].get_color() != lines(axes)["xz, 2.25"].get_color()
+        assert "best validation, 2.5 at epoch 1" in legend(axes)
+        assert "xz, 2.25" in legend(axes)
+
+    def test_refuses_what_it_cannot_draw(self):
+        with pytest.raises(ValueError, match="rows: expected at least one epoch, got none"):
+            plots.against_baselines([], "bits", {})
+        with pytest.raises(ValueError, match="got 'nats'"):
+            plots.against_baselines(self.rows, "nats", {})
+
+
 class TestGates:
     def test_a_heat_map_for_each_gate_and_state(self):
         trace = steps()
@@ -399,6 +417,7 @@ def test_every_figure_can_be_drawn(tmp_path):
     """Warnings are errors here: a missing glyph or a layout that collapses fails."""
     figures = [
         plots.learning_curves(TestLearningCurves.rows, ["accuracy"]),
+        plots.against_baselines(TestAgainstBaselines.rows, "bits", {"6-gram": 2.1, "xz": 2.2}),
         plots.gates(steps(), ["a", " ", "é", "$", "$\\frac$", "\n"], mark=4),  # what would be mathematics is text
         plots.examples([{"text": "$\\frac$ of the \n reviews", "probability": 0.5, "label": 1}]),
         plots.crossing(TestCrossing.inputs, TestCrossing.probabilities, TestCrossing.labels),

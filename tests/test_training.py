@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxlstm.batches import Batches, Stream, batches_of, generated, map_batches
+from jaxlstm.batches import Batches, Stream, batches_of, generated, in_order, map_batches
 from jaxlstm.checkpoint import Checkpoints
 from jaxlstm.errors import DivergedError
 from jaxlstm.training import EarlyStopping, fit
@@ -153,6 +153,61 @@ def test_parameters_that_turn_nan_in_the_last_step_are_named():
     overflow = optax.stateless(lambda updates, params: jax.tree.map(lambda u: u * jnp.inf, updates))
     with pytest.raises(DivergedError, match="parameters after epoch 1: expected finite numbers"):
         train(epochs=1, batches=batches_of((XS, YS), 23), optimiser=overflow)
+
+
+def running_loss(params, carry, batch, key):
+    """The square of w times the decayed sum of all values so far; a window that is the first forgets."""
+    values, is_first = batch
+    carry = jnp.where(is_first, 0, carry)
+    carry, sums = jax.lax.scan(lambda carry, value: (params["decay"] * carry + value,) * 2, carry, values)
+    return jnp.mean((sums - 1) ** 2), (carry, {"carry": carry})
+
+
+WINDOWS = (XS[:20].reshape(10, 6), np.arange(10) % 5 == 0)
+
+
+def train_with_carry(epochs, **options):
+    options = {"batches": in_order(WINDOWS), **options}
+    start = {"decay": jnp.array(0.5)}
+    return fit(running_loss, start, optax.sgd(0.01), epochs=epochs, key=KEY, carry=jnp.array(0.7), **options)
+
+
+def test_a_carry_goes_from_step_to_step_without_a_gradient():
+    fitted = train_with_carry(2)
+    decay, carry = 0.5, 0.7
+    for row in fitted.rows:
+        losses, carries = [], []
+        for values, is_first in zip(*WINDOWS, strict=True):
+            start, total, slope = 0.0 if is_first else carry, 0.0, 0.0
+            carry, gradient = start, 0.0
+            for value in values:
+                carry, slope = decay * carry + value, carry + decay * slope  # slope: of carry by decay
+                total += (carry - 1) ** 2
+                gradient += 2 * (carry - 1) * slope
+            losses.append(total / 6)
+            carries.append(carry)
+            decay -= 0.01 * gradient / 6
+        assert row["loss"] == pytest.approx(np.mean(losses), rel=1e-5)
+        assert row["carry"] == pytest.approx(np.mean(carries), rel=1e-5)
+    assert float(fitted.params["decay"]) == pytest.approx(decay, rel=1e-5)
+
+
+def test_a_carry_is_part_of_a_checkpoint(tmp_path):
+    batches = in_order((WINDOWS[0], np.arange(10) == 5))  # an epoch begins with what the last one has left
+    whole = train_with_carry(4, batches=batches)
+    checkpoints = Checkpoints(tmp_path)
+    train_with_carry(2, batches=batches, checkpoints=checkpoints)
+    resumed = train_with_carry(4, batches=batches, checkpoints=checkpoints)
+    assert resumed.rows == whole.rows
+    assert resumed.params == whole.params
+
+
+def test_a_stream_carries_too():
+    def epoch(key):
+        yield from zip(*WINDOWS, strict=True)
+
+    streamed = train_with_carry(2, batches=Stream(10, epoch))
+    assert streamed.params["decay"] == pytest.approx(float(train_with_carry(2).params["decay"]), rel=1e-6)
 
 
 @pytest.mark.parametrize("batch_size", [0, 24])

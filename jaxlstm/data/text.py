@@ -1,7 +1,7 @@
-"""Text for character models: words to learn from and words held out, characters as integers, windows."""
+"""Text for character models: words to learn from and words held out, characters as integers, windows, streams."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -75,3 +75,46 @@ def windows(ids: np.ndarray, length: int) -> np.ndarray:
     if len(ids) < length:
         raise DataError(f"text: expected at least {length} characters, the length of a window, got {len(ids)}")
     return np.lib.stride_tricks.sliding_window_view(ids, length)
+
+
+class Streams(NamedTuple):
+    """A text cut into B rows that are read side by side, in S windows of W characters each.
+
+    A row goes on from window to window, so that a state carried along has seen all of the row. The input
+    at each position is the character before the target, START before the first of the text.
+    """
+
+    # NumPy arrays; inside a compiled loop the same as JAX arrays, or one window of them without S.
+    inputs: Any  # [S, B, W] int32
+    targets: Any  # [S, B, W] int32
+    mask: Any  # [S, B, W] bool, False where a row is over
+    is_first: Any  # [S] bool, True where the rows begin
+
+
+def streams(ids: np.ndarray, rows: int, window: int) -> Streams:
+    """Text of n characters, ids [n], as at most `rows` rows; the last row may be shorter.
+
+    Raises:
+      DataError: the text is empty.
+      UserError: rows or a window below 1.
+    """
+    if rows < 1 or window < 1:
+        raise UserError(f"rows and window: expected at least 1, got {rows} and {window}")
+    if not len(ids):
+        raise DataError("text: expected at least one character, got none")
+    length = -(-len(ids) // rows)
+    rows = -(-len(ids) // length)
+    steps = -(-length // window)
+
+    def cut(values: np.ndarray) -> np.ndarray:
+        side_by_side = np.pad(values, (0, rows * length - len(ids))).reshape(rows, length)
+        whole_windows = np.pad(side_by_side, ((0, 0), (0, steps * window - length)))
+        return np.ascontiguousarray(whole_windows.reshape(rows, steps, window).swapaxes(0, 1))
+
+    before = np.concatenate([[START], ids[:-1]]).astype(np.int32)
+    return Streams(cut(before), cut(ids), cut(np.ones(len(ids), bool)), np.arange(steps) == 0)
+
+
+def joined(values: np.ndarray, streams: Streams) -> np.ndarray:
+    """What was computed for each position of the streams, [S, B, W] -> [n], in the order of the text."""
+    return values.swapaxes(0, 1)[streams.mask.swapaxes(0, 1)]

@@ -1,7 +1,8 @@
 """Models as pure functions: `init_*(key, ...) -> params`, then `apply(params, inputs, ...) -> outputs`.
 
 `classifier` gives one label for a sequence, `tagger` a label at every step, `autoencoder` rebuilds a
-sequence from a code, `language_model` predicts the next symbol.
+sequence from a code, `language_model` predicts the next symbol, `seq2seq` turns one string of symbols
+into another.
 """
 
 from jaxlstm.models.autoencoder import (
@@ -15,25 +16,39 @@ from jaxlstm.models.autoencoder import (
     reconstruct_and_predict,
 )
 from jaxlstm.models.classifier import ClassifierParams, classify, init_classifier
-from jaxlstm.models.language_model import init_language_model, log_probabilities, next_symbol_logits
+from jaxlstm.models.language_model import (
+    init_language_model,
+    log_probabilities,
+    next_symbol,
+    next_symbol_logits,
+    read_symbols,
+)
+from jaxlstm.models.seq2seq import Seq2SeqParams, encode_source, init_seq2seq, next_target, target_logits
 from jaxlstm.models.tagger import TaggerParams, init_tagger, tag
 
 __all__ = [
     "AutoencoderParams",
     "ClassifierParams",
     "CompositeParams",
+    "Seq2SeqParams",
     "TaggerParams",
     "classify",
     "decode",
     "encode",
+    "encode_source",
     "init_autoencoder",
     "init_classifier",
     "init_composite",
     "init_language_model",
+    "init_seq2seq",
     "init_tagger",
     "log_probabilities",
+    "next_symbol",
     "next_symbol_logits",
+    "next_target",
+    "read_symbols",
     "reconstruct",
     "reconstruct_and_predict",
     "tag",
+    "target_logits",
 ]

@@ -6,12 +6,13 @@ They never touch pyplot, so they work without a screen and in threads. `save` wr
 
 from jaxlstm.plots.decisions import confusion, roc, score_histogram
 from jaxlstm.plots.figures import save
-from jaxlstm.plots.learning import learning_curves
+from jaxlstm.plots.learning import against_baselines, learning_curves
 from jaxlstm.plots.memory import gates
 from jaxlstm.plots.sequences import crossing, reconstruction
 from jaxlstm.plots.texts import character_scores, examples
 
 __all__ = [
+    "against_baselines",
     "character_scores",
     "confusion",
     "crossing",

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jaxlstm.plots.figures import BLUE, ORANGE, dress, new_figure, whole_numbers
+from jaxlstm.plots.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, dress, new_figure, whole_numbers
 
 Row = Mapping[str, float]
 
@@ -28,6 +28,29 @@ def learning_curves(rows: Sequence[Row], metrics: Sequence[str] = ()) -> Figure:
     figure = new_figure(5.0 * len(names), 3.8)
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         _curve(axes, rows, name, better=min if name == "loss" else max)
+    return figure
+
+
+def against_baselines(rows: Sequence[Row], metric: str, baselines: Mapping[str, float]) -> Figure:
+    """One metric, of which less is better, over the epochs, and as a line what each baseline reaches.
+
+    Args:
+      rows: one for each epoch, as for `learning_curves`.
+      metric: its name in the rows.
+      baselines: the value of each, by name; up to four.
+
+    Raises:
+      ValueError: no rows, or a name that is in none of them.
+    """
+    if not rows:
+        raise ValueError("rows: expected at least one epoch, got none")
+    figure = new_figure(8, 4.2)
+    axes = figure.subplots()
+    _curve(axes, rows, metric, better=min)
+    styles = ((GREEN, ":"), (PURPLE, "-."), (INK, ":"), (GREY, "-."))
+    for (name, value), (colour, style) in zip(baselines.items(), styles, strict=False):
+        axes.axhline(value, color=colour, linestyle=style, linewidth=1.8, label=f"{name}, {value:.3g}")
+    axes.legend(fontsize=9, frameon=False)
     return figure
 
 
