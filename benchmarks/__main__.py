@@ -8,14 +8,17 @@ from typing import Annotated
 
 import jax
 import tyro
+from jax.sharding import Mesh
 
 from benchmarks import compare, plots, results
 from benchmarks.measure import measure
 from benchmarks.memory import DoesNotFitError
+from benchmarks.ours import Setting
 from benchmarks.programs import PASSES
 from benchmarks.report import console, say, show_changes, show_machine, show_shape, show_summary, show_sweeps
 from benchmarks.rivals import RIVALS, load
 from benchmarks.shapes import FULL, FULL_SWEEPS, GPU_ONLY, QUICK, QUICK_SWEEPS, SHAPES, Shape, sweep_shapes
+from jaxlstm import parallel
 
 ROUNDS = 30
 QUICK_SECONDS = 2.0  # of timing for a pass at a shape, where --rounds does not say how many
@@ -43,6 +46,8 @@ class Options:
     """compare even with results from another machine"""
     implementation: str | None = None
     """of jaxlstm.lstm; its own choice by default"""
+    devices: int = 1
+    """over which jaxlstm splits each batch; CPU devices are made, and share the cores; the rivals run as they are"""
 
 
 class BadOptionError(Exception):
@@ -88,6 +93,18 @@ def jobs(options: Options) -> list[Job]:
     return asked
 
 
+def mesh_of(options: Options) -> Mesh | None:
+    """The devices for jaxlstm; made here, before JAX is first used. None for a single one.
+
+    Raises:
+      BadOptionError: fewer than one, or more than there are.
+    """
+    try:
+        return None if options.devices == 1 else parallel.make_mesh(options.devices)
+    except ValueError as error:
+        raise BadOptionError(f"--{error}") from None
+
+
 def run(options: Options) -> int:
     """Measures; returns the exit code: 1 if a library computed something else than jaxlstm.
 
@@ -98,6 +115,7 @@ def run(options: Options) -> int:
     # A compile time is the time that compiling takes, not that of finding a compiled program.
     jax.config.update("jax_enable_compilation_cache", False)
     asked = jobs(options)
+    setting = Setting(options.implementation, mesh_of(options))
     old = None if options.compare is None else results.load(options.compare)
     new = results.new_results()
     if old is not None and (difference := compare.other_machine(old["machine"], new["machine"])):
@@ -109,6 +127,9 @@ def run(options: Options) -> int:
     for line in missing:
         say(line)
     show_machine(new)
+    for job in [job for job in asked if job.shape.batch % options.devices]:
+        say(f"{job.name}: left out, {options.devices} devices do not divide its batch of {job.shape.batch}")
+        asked.remove(job)
     path = options.out / "results.json"
     unequal: list[str] = []
     measured: list[str] = []
@@ -126,7 +147,7 @@ def run(options: Options) -> int:
                             {name: prepare for name, prepare in rivals.items() if name in job.rivals},
                             rounds=options.rounds or ROUNDS,
                             most_seconds=job.most_seconds,
-                            implementation=options.implementation,
+                            setting=setting,
                             say=say,
                         )
                 except DoesNotFitError as error:

@@ -12,7 +12,8 @@ import psutil
 
 import jaxlstm
 
-IDENTITY = ("processor", "cores", "device", "devices")  # what makes two machines the same to `--compare`
+IDENTITY = ("processor", "cores", "device", "devices", "allocator")  # what makes two machines the same to `--compare`
+ALLOCATOR = ("GLIBC_TUNABLES", "LD_PRELOAD")
 PACKAGES = ("jax", "jaxlib", "numpy", "flax", "dm-haiku", "equinox", "keras", "torch", "optax")
 
 
@@ -27,6 +28,12 @@ def processor() -> str:
     lines = path.read_text().splitlines() if path.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def allocator() -> str | None:
+    """What the environment changes about memory: it decides what pages that are new at each call cost."""
+    set_here = [f"{name}={os.environ[name]}" for name in ALLOCATOR if os.environ.get(name)]
+    return " ".join(set_here) or None
 
 
 def installed(package: str) -> bool:
@@ -53,6 +60,7 @@ def describe() -> dict[str, Any]:
         "device": jax.devices()[0].device_kind,
         "devices": jax.device_count(),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "allocator": allocator(),
         "threads": threads,
         "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }

@@ -1,13 +1,12 @@
 """One pass at one shape: everything compiled, checked equal, then timed in turns."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
 
-from benchmarks import ours
 from benchmarks.memory import DoesNotFitError, check_fits, is_out_of_memory, training_bytes
+from benchmarks.ours import Setting
 from benchmarks.programs import DTYPE, Problem, Program, draw_problem, relative_difference
 from benchmarks.results import Results
 from benchmarks.rivals import Prepare
@@ -28,7 +27,7 @@ def measure(
     *,
     rounds: int,
     most_seconds: float,
-    implementation: str | None,
+    setting: Setting,
     say: Callable[[str], None],
 ) -> list[str]:
     """Adds the rows and programs of one pass at one shape to `results`.
@@ -46,7 +45,7 @@ def measure(
     programs: dict[str, Program] = {}
     expected: Any = None
     unequal: list[str] = []
-    libraries: dict[str, Prepare] = {OURS: partial(ours.prepare, implementation=implementation), **rivals}
+    libraries: dict[str, Prepare] = {OURS: setting.prepare, **rivals}
     for library, prepare in libraries.items():
         try:
             program, got = first_run(prepare, problem, which)
@@ -65,7 +64,7 @@ def measure(
                 continue
         programs[library] = program
     del expected
-    record(results, name, shape, which, programs, rounds, most_seconds, implementation)
+    record(results, name, shape, which, programs, rounds, most_seconds, setting)
     return unequal
 
 
@@ -98,7 +97,7 @@ def record(
     programs: dict[str, Program],
     rounds: int,
     most_seconds: float,
-    implementation: str | None,
+    setting: Setting,
 ) -> None:
     """Times the programs in turns and adds what came out."""
     seconds = in_turns({library: program.run for library, program in programs.items()}, rounds, most_seconds)
@@ -126,7 +125,7 @@ def record(
                 "shape": name,
                 "rival": library,
                 "pass": which,
-                "implementation": implementation or "default",
+                "implementation": setting.label,
                 "dtype": DTYPE.name,
                 "milliseconds": rounded(spread(seconds[OURS] * 1e3).median),
                 "rival_milliseconds": rounded(time.median),

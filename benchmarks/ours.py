@@ -1,16 +1,41 @@
 """jaxlstm itself, through the same door as its rivals."""
 
-from functools import partial
+import contextlib
+from typing import NamedTuple
+
+import jax
+from jax.sharding import Mesh
 
 from benchmarks.programs import Adapter, Problem, Program, compile_jax
-from jaxlstm import lstm
+from jaxlstm import lstm, parallel
 
 
-def prepare(problem: Problem, which: str, implementation: str | None = None) -> Program:
-    """One pass of `lstm`, compiled."""
+class Setting(NamedTuple):
+    """How `lstm` runs."""
 
-    def apply(params, xs, implementation):
-        return lstm(params, xs, implementation=implementation)[1]
+    implementation: str | None = None  # its own choice by default
+    mesh: Mesh | None = None  # the batch is split over its devices, as `fit` does it
 
-    adapter = Adapter(lambda params: params, partial(apply, implementation=implementation))
-    return compile_jax(adapter, problem, which)
+    @property
+    def label(self) -> str:
+        """For the column "implementation" of the results."""
+        devices = f", {self.mesh.size} devices" if self.mesh is not None else ""
+        return (self.implementation or "default") + devices
+
+    def prepare(self, problem: Problem, which: str) -> Program:
+        """One pass of `lstm`, compiled; with a mesh, weights and data lie on its devices before.
+
+        Raises:
+          ValueError: the devices do not divide the batch.
+        """
+
+        def apply(params, xs):
+            return lstm(params, xs, implementation=self.implementation)[1]
+
+        params = parallel.replicate(problem.params, self.mesh)
+        xs, d_ys = parallel.feed((problem.xs, problem.d_ys), self.mesh)
+        with contextlib.nullcontext() if self.mesh is None else jax.set_mesh(self.mesh):
+            program = compile_jax(Adapter(lambda params: params, apply), Problem(params, xs, d_ys), which)
+        if self.mesh is not None and program.temporary_bytes is not None:  # XLA says it for one device
+            program = program._replace(temporary_bytes=self.mesh.size * program.temporary_bytes)
+        return program

@@ -9,6 +9,7 @@ from rich.table import Table
 from benchmarks.compare import Change
 from benchmarks.programs import PASSES
 from benchmarks.results import Results
+from benchmarks.rivals import JAX_PEERS
 from benchmarks.shapes import MIDDLE, Shape
 
 BUSY = 0.5  # of the cores, by others
@@ -96,20 +97,30 @@ def show_summary(results: Results, names: tuple[str, ...]) -> None:
     table = new_table("rival")
     for which in PASSES:
         add_columns(table, f"{which}, mean", "least", "at")
-    for rival in dict.fromkeys(row["rival"] for row in results["rows"]):
-        cells = [rival]
+    rivals: dict[str, tuple[str, ...]] = {
+        rival: (rival,) for rival in dict.fromkeys(row["rival"] for row in results["rows"])
+    }
+    if sum(rival in JAX_PEERS for rival in rivals) > 1:
+        rivals["best JAX peer"] = JAX_PEERS
+    for title, group in rivals.items():
+        cells = [title]
         for which in PASSES:
-            ratios = {
-                row["shape"]: row["ratio"]
-                for row in results["rows"]
-                if row["rival"] == rival and row["pass"] == which and row["shape"] in names
-            }
+            ratios = least_ratios(results, group, which, names)
             least = min(ratios, key=ratios.__getitem__, default="")
             mean = f"{statistics.geometric_mean(ratios.values()):.2f}" if ratios else ""
             cells += [mean, f"{ratios[least]:.2f}" if ratios else "", least]
         table.add_row(*cells)
     say(f"\nRatio, above 1 where jaxlstm is faster; geometric mean over {', '.join(names)}")
     console.print(table)
+
+
+def least_ratios(results: Results, rivals: tuple[str, ...], which: str, names: tuple[str, ...]) -> dict[str, float]:
+    """By shape, the ratio to the fastest of the rivals."""
+    found: dict[str, float] = {}
+    for row in results["rows"]:
+        if row["rival"] in rivals and row["pass"] == which and row["shape"] in names:
+            found[row["shape"]] = min(row["ratio"], found.get(row["shape"], row["ratio"]))
+    return found
 
 
 def show_changes(changes: list[Change]) -> None:

@@ -14,7 +14,8 @@ import pytest
 pytest.importorskip("psutil", reason="the benchmarks read the free memory with psutil, from the extra bench")
 
 from benchmarks import __main__ as command
-from benchmarks import compare, measure, memory, ours, plots, programs, results, rivals, timing
+from benchmarks import compare, measure, memory, plots, programs, report, results, rivals, timing
+from benchmarks.ours import Setting
 from benchmarks.rivals import RIVALS
 from benchmarks.shapes import FULL_SWEEPS, MIDDLE, QUICK_SWEEPS, SHAPES, Shape, sweep_shapes
 from jaxlstm import lstm
@@ -59,7 +60,7 @@ def made_up_results(rows=(), entries=(), **machine):
 @pytest.mark.parametrize("name", COMPARED)
 def test_every_library_computes_the_same(name, which):
     problem = programs.draw_problem(SMALL)
-    mine, theirs = (prepare(problem, which) for prepare in (ours.prepare, prepare_of(name)))
+    mine, theirs = (prepare(problem, which) for prepare in (Setting().prepare, prepare_of(name)))
     expected, got = mine.outputs(mine.run()), theirs.outputs(theirs.run())
     leaves = 1 if which == "forward" else 5  # ys; and d w_x, d w_h, d b, d xs
     assert len(jax.tree.leaves(got)) == leaves
@@ -68,7 +69,7 @@ def test_every_library_computes_the_same(name, which):
 
 def test_our_weight_gradients_are_those_of_jax():
     problem = programs.draw_problem(SMALL)
-    program = ours.prepare(problem, "train")
+    program = Setting().prepare(problem, "train")
     _, d_params, d_xs = program.outputs(program.run())
 
     def loss(params, xs):
@@ -78,10 +79,40 @@ def test_our_weight_gradients_are_those_of_jax():
     assert programs.relative_difference((d_params, d_xs), expected) < 2e-6
 
 
+def test_two_devices_give_what_one_gives():
+    code = """
+from benchmarks import programs
+from benchmarks.ours import Setting
+from benchmarks.shapes import Shape
+from jaxlstm import parallel
+
+mesh = parallel.make_mesh(2)  # first, before JAX has started
+problem = programs.draw_problem(Shape(4, 7, 5, 6))
+one, two = (setting.prepare(problem, "train") for setting in (Setting(), Setting(mesh=mesh)))
+results = [program.outputs(program.run()) for program in (one, two)]
+assert Setting(mesh=mesh).label == "default, 2 devices"
+assert len(results[1][0].sharding.device_set) == 2
+assert programs.relative_difference(*results) < 2e-6, programs.relative_difference(*results)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_the_best_peer_is_another_one_at_each_shape():
+    rows = [
+        made_up_row(shape="echo", rival="keras", ratio=1.2),
+        made_up_row(shape="echo", rival="haiku", ratio=1.4),
+        made_up_row(shape="medium", rival="keras", ratio=1.5),
+        made_up_row(shape="medium", rival="haiku", ratio=1.1),
+        made_up_row(shape="medium", rival="torch", ratio=0.5),
+    ]
+    found = report.least_ratios(made_up_results(rows), rivals.JAX_PEERS, "train", ("echo", "medium"))
+    assert found == {"echo": 1.2, "medium": 1.1}
+
+
 def test_the_bias_takes_part_so_that_no_library_can_lose_it():
     problem = programs.draw_problem(SMALL)
     without = problem._replace(params=problem.params._replace(b=jnp.zeros_like(problem.params.b)))
-    a, b = (program.outputs(program.run()) for program in (ours.prepare(p, "forward") for p in (problem, without)))
+    a, b = (program.outputs(program.run()) for program in (Setting().prepare(p, "forward") for p in (problem, without)))
     assert programs.relative_difference(a, b) > 0.01
 
 
@@ -209,7 +240,7 @@ def stand_in(scale=1.0, gradient_scale=1.0):
     """A rival that is jaxlstm, but for a factor."""
 
     def prepare(problem, which):
-        program = ours.prepare(problem, which)
+        program = Setting().prepare(problem, which)
 
         def outputs(result):
             ys, *gradients = jax.tree.leaves(program.outputs(result))
@@ -233,7 +264,7 @@ def measured(rival, which, lines):
         {"stand-in": rival},
         rounds=3,
         most_seconds=60,
-        implementation=None,
+        setting=Setting(),
         say=lines.append,
     )
     return found, unequal
@@ -300,11 +331,11 @@ def test_another_error_of_a_rival_is_not_hidden():
 def test_a_program_too_large_for_the_memory_does_not_run(monkeypatch):
     monkeypatch.setattr(memory, "free_bytes", lambda: 100)
     with pytest.raises(memory.DoesNotFitError, match=r"it needs about .* GiB, 9\.31e-08 GiB are free"):
-        ours.prepare(programs.draw_problem(SMALL), "train")
+        Setting().prepare(programs.draw_problem(SMALL), "train")
 
 
 def test_what_training_holds_is_at_least_what_jaxlstm_needs():
-    program = ours.prepare(programs.draw_problem(SHAPES["echo"]), "train")
+    program = Setting().prepare(programs.draw_problem(SHAPES["echo"]), "train")
     assert program.temporary_bytes < memory.training_bytes(SHAPES["echo"])
 
 

@@ -22,6 +22,8 @@ RIVALS = {  # name: (module, distribution)
     "floor": ("floor", "numpy"),
 }
 
+JAX_PEERS = tuple(name for name in RIVALS if name not in ("torch", "floor"))
+
 
 def load(names: tuple[str, ...]) -> tuple[dict[str, Prepare], list[str]]:
     """The rivals that are installed, and one line for each that is not."""
