@@ -71,9 +71,9 @@ def test_a_file_too_many_is_named(tmp_path):
 
 def test_other_shapes_are_named(tmp_path):
     checkpoint.save(tmp_path / "a", {"w": jnp.zeros((2, 3))})
-    with pytest.raises(CheckpointError, match=r"expected \['w'\] to be float32\[2, 4\], it is float32\[2, 3\]"):
+    with pytest.raises(CheckpointError, match=r"expected w to be float32\[2, 4\], it is float32\[2, 3\]"):
         checkpoint.load(tmp_path / "a", {"w": jnp.zeros((2, 4))})
-    with pytest.raises(CheckpointError, match=r"expected \['w'\] to be absent"):
+    with pytest.raises(CheckpointError, match=r"expected w to be absent"):
         checkpoint.load(tmp_path / "a", {})
 
 
