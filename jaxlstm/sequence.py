@@ -81,7 +81,8 @@ def lstm(
         _check_shape("h_scale", h_scale, (*batch_shape, hidden_size))
         h_scale = h_scale.astype(xs.dtype)
     if unroll is None:
-        unroll = steps if 1 <= steps <= UNROLLED_STEPS else 1
+        # A length that `jax.export` keeps symbolic is no int.
+        unroll = steps if isinstance(steps, int) and 1 <= steps <= UNROLLED_STEPS else 1
     if lengths is not None:
         if mask is not None:
             raise ValueError("lengths and mask: expected at most one of them, got both")
