@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tyro
 
-from experiments import autoencoder, cumsum, echo, langid, sentiment
+from experiments import autoencoder, cumsum, echo, export, langid, sentiment
 from experiments.session import Options
 from jaxlstm.errors import UserError
 
@@ -49,6 +49,7 @@ def main(arguments: list[str]) -> int:
         "autoencoder": autoencoder.main,
         "langid": langid.main,
         "sentiment": sentiment.main,
+        "export": export.main,
     }
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
         arguments = ["quick", *arguments]

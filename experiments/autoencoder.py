@@ -17,8 +17,10 @@ import numpy as np
 import optax
 
 from experiments.session import Options, begin, follow, require_at_least
-from jaxlstm import losses, models, plots
+from jaxlstm import LSTMParams, losses, models, plots
 from jaxlstm.batches import batches_of
+from jaxlstm.deploy.model import Input, Model
+from jaxlstm.deploy.predictor import Predictor
 from jaxlstm.reporting import console, show_parameters, show_result
 from jaxlstm.runs import Run
 from jaxlstm.training import Fitted, fit
@@ -74,9 +76,8 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
         rebuilt, predicted = both(params, xs)
         return losses.squared_error(rebuilt, xs) + losses.squared_error(predicted, xs[:, 1:]), {}
 
-    params = models.init_autoencoder(key_alone, 1, config.hidden_size)
+    params, composite_params = init(key_alone, key_composite, config)
     alone = _train(run, "alone", loss, params, xs, key_alone)
-    composite_params = models.init_composite(key_composite, 1, config.hidden_size)
     composite = _train(run, "composite", composite_loss, composite_params, xs, key_composite)
     rebuilt = reconstruct(alone.params, xs)
     rebuilt_too, predicted = both(composite.params, xs)
@@ -122,3 +123,67 @@ def _train(run: Run, model: str, loss: Callable[..., Any], params: Any, xs: jax.
 
 def _flat(*sequences: jax.Array) -> list[np.ndarray]:
     return [np.asarray(sequence[0, :, 0]) for sequence in sequences]
+
+
+def init(
+    key_alone: jax.Array, key_composite: jax.Array, config: Config
+) -> tuple[models.AutoencoderParams, models.CompositeParams]:
+    """Both models' parameters."""
+    return (
+        models.init_autoencoder(key_alone, 1, config.hidden_size),
+        models.init_composite(key_composite, 1, config.hidden_size),
+    )
+
+
+def deployed(run: Run) -> dict[str, Model]:
+    """The trained models on xs [B, T, 1]: the sequence rebuilt; with the next steps predicted; the code alone."""
+    key = jax.random.key(0)
+    alone, composite = jax.eval_shape(lambda key: init(key, key, run.config), key)
+    params = run.load_parameters({"alone": alone, "composite": composite})
+    encoder = params["alone"].encoder
+    relu = jax.nn.relu
+
+    def both(params: models.CompositeParams, xs: jax.Array) -> tuple[jax.Array, jax.Array]:
+        # As `reconstruct_and_predict`, but the step too many is cut off behind: T - 1 symbolic steps cannot be run.
+        code = models.encode(params.encoder, xs, activation=relu)
+        rebuilt, predicted = (models.decode(decoder, code, xs.shape[1], activation=relu) for decoder in params[1:])
+        return rebuilt, predicted[:, :-1]
+
+    def rebuilt_graph(graph, xs: str) -> str:
+        from jaxlstm.deploy import onnx
+
+        code = onnx.encode(graph, encoder, xs, activation=relu)
+        return onnx.decode(graph, params["alone"].decoder, code, xs, activation=relu)
+
+    def both_graph(graph, xs: str) -> tuple[str, str]:
+        from jaxlstm.deploy import onnx
+
+        code = onnx.encode(graph, params["composite"].encoder, xs, activation=relu)
+        rebuilt, predicted = (
+            onnx.decode(graph, decoder, code, xs, activation=relu) for decoder in params["composite"][1:]
+        )
+        bounds = (graph.constant([bound], np.int64) for bound in (0, -1, 1))
+        return rebuilt, graph.add("Slice", predicted, *bounds)
+
+    def code_graph(graph, xs: str) -> str:
+        from jaxlstm.deploy import onnx
+
+        return onnx.encode(graph, encoder, xs, activation=relu)
+
+    def rebuild(params: models.AutoencoderParams, xs: jax.Array) -> jax.Array:
+        return models.reconstruct(params, xs, activation=relu)
+
+    def code(encoder: LSTMParams, xs: jax.Array) -> jax.Array:
+        return models.encode(encoder, xs, activation=relu)
+
+    inputs = {"xs": Input(("batch", "time", 1), np.float32)}
+    return {
+        "alone": Model(rebuild, params["alone"], inputs, ("rebuilt",), rebuilt_graph),
+        "composite": Model(both, params["composite"], inputs, ("rebuilt", "predicted"), both_graph),
+        "encoder": Model(code, encoder, inputs, ("code",), code_graph),
+    }
+
+
+def predictor(run: Run) -> Predictor:
+    """Sequences [N, length, 1] -> rebuilt [N, length, 1], and the next steps predicted [N, length - 1, 1]."""
+    return Predictor(deployed(run)["composite"], [run.config.length])

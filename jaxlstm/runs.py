@@ -126,6 +126,15 @@ class Run:
         return result
 
 
+def system_of(folder: Path) -> str:
+    """The system that a run is of.
+
+    Raises:
+      CheckpointError: it is not a run.
+    """
+    return str(_read_json(folder, "config.json").get("system"))
+
+
 def count_parameters(params: Any) -> int:
     """The number of entries of all arrays."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -142,7 +142,7 @@ def stablehlo():
 @pytest.mark.parametrize("name", MODELS)
 def test_one_stablehlo_file_serves_every_size(stablehlo, tmp_path, name):
     model = MODELS[name]
-    stablehlo.save_stablehlo(tmp_path / "model.stablehlo", model)
+    stablehlo.save(tmp_path / "model.stablehlo", model)
     exported = jax.export.deserialize(bytearray((tmp_path / "model.stablehlo").read_bytes()))
     assert exported.platforms == stablehlo.PLATFORMS
     assert not exported.disabled_safety_checks  # every operation is one that JAX promises to read later
@@ -157,7 +157,7 @@ def test_one_stablehlo_file_serves_every_size(stablehlo, tmp_path, name):
 def test_stablehlo_runs_without_the_library(stablehlo, tmp_path):
     model = MODELS["state of a reversed layer"]
     inputs = inputs_of(model, 3, 7)
-    stablehlo.save_stablehlo(tmp_path / "model.stablehlo", model)
+    stablehlo.save(tmp_path / "model.stablehlo", model)
     np.savez(tmp_path / "inputs.npz", *inputs)
     code = f"""
 import sys

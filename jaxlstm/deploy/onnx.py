@@ -20,7 +20,7 @@ from jaxlstm.models import ClassifierParams, TaggerParams
 OPSET, IR_VERSION = 17, 8  # of 2022: what the operators need, for the sake of older runtimes
 
 
-def save_onnx(path: Path, model: Model) -> None:
+def save(path: Path, model: Model) -> None:
     """Writes a model, once onnx's own checker has passed it.
 
     Raises:

@@ -17,7 +17,7 @@ from jaxlstm.deploy.model import Model
 PLATFORMS = ("cpu", "cuda", "tpu")
 
 
-def save_stablehlo(path: Path, model: Model, platforms: tuple[str, ...] = PLATFORMS) -> None:
+def save(path: Path, model: Model, platforms: tuple[str, ...] = PLATFORMS) -> None:
     """Writes a model; `jax.export.deserialize(bytearray(path.read_bytes())).call(*inputs)` runs it.
 
     Args:
