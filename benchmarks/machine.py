@@ -13,7 +13,7 @@ import psutil
 import jaxlstm
 
 IDENTITY = ("processor", "cores", "device", "devices")  # what makes two machines the same to `--compare`
-PACKAGES = ("jax", "jaxlib", "numpy", "flax", "dm-haiku", "equinox", "keras", "torch", "optax")
+PACKAGES = ("jax", "jaxlib", "numpy", "flax", "dm-haiku", "equinox", "keras", "torch", "optax", "onnxruntime")
 
 
 def cores() -> int:
