@@ -145,7 +145,13 @@ def test_one_stablehlo_file_serves_every_size(stablehlo, tmp_path, name):
     stablehlo.save(tmp_path / "model.stablehlo", model)
     exported = jax.export.deserialize(bytearray((tmp_path / "model.stablehlo").read_bytes()))
     assert exported.platforms == stablehlo.PLATFORMS
-    assert not exported.disabled_safety_checks  # every operation is one that JAX promises to read later
+    # Every operation is one that JAX promises to read later, in a form that it can read now.
+    assert not exported.disabled_safety_checks
+    oldest, newest = (
+        jax.export.minimum_supported_calling_convention_version,
+        jax.export.maximum_supported_calling_convention_version,
+    )
+    assert oldest <= exported.calling_convention_version <= newest
     for batch, time in SIZES:
         inputs = inputs_of(model, batch, time)
         outputs, expected = jax.tree.leaves(exported.call(*inputs)), jax.tree.leaves(model.apply(model.params, *inputs))
