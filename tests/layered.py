@@ -1,10 +1,35 @@
-"""Stacks, directions and projections run step by step: what converted weights must compute."""
+"""Stacks, directions and projections over ragged batches: what converted weights must compute."""
 
 import numpy as np
 from oracle import sigmoid
+from problem import draw
 
 from jaxlstm import LSTMState, lstm
 from jaxlstm.interop import BidirectionalParams, ProjectedLSTMParams
+
+TOLERANCES = {np.float64: 1e-12, np.float32: 1e-6}
+LENGTHS = np.array([4, 1, 7], np.int32)
+VALID = np.arange(7) < LENGTHS[:, None]
+
+
+def params_of(dtype=np.float32, seed=0):
+    """The weights of one LSTM, D = 5 and H = 4."""
+    return draw(dtype=dtype, seed=seed).params
+
+
+def pair_of(dtype=np.float32):
+    """Those of two directions."""
+    return BidirectionalParams(params_of(dtype, 1), params_of(dtype, 2))
+
+
+def inputs_of(dtype):
+    """[3, 7, 5]"""
+    return draw(dtype=dtype).xs
+
+
+def only_valid(ys):
+    """The outputs with zeros in the padding, where other libraries leave what they please."""
+    return np.where(VALID[..., None], ys, 0)
 
 
 def run_direction(params, xs, lengths, reverse=False):

@@ -1,4 +1,4 @@
-"""The gradients of PyTorch's LSTM, with the same weights. Its outputs, and other libraries, are in test_interop."""
+"""The gradients of PyTorch's LSTM, with the same weights. Its outputs are in test_interop_torch."""
 
 import jax
 import numpy as np

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
+from compare import assert_equal
 
 from jaxlstm import files, init_lstm, weights
 from jaxlstm.errors import CheckpointError
@@ -16,13 +17,6 @@ from jaxlstm.errors import CheckpointError
 
 def params(seed=0):
     return {"lstm": init_lstm(jax.random.key(seed), 2, 1), "step": jnp.asarray(7), "flags": jnp.array([True, False])}
-
-
-def assert_equal(actual, expected):
-    assert jax.tree.structure(actual) == jax.tree.structure(expected)
-    for got, want in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
-        assert (got.dtype, got.shape) == (want.dtype, want.shape)
-        np.testing.assert_array_equal(got, want)
 
 
 @pytest.fixture
