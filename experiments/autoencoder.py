@@ -137,50 +137,46 @@ def init(
 
 def deployed(run: Run) -> dict[str, Model]:
     """The trained models on xs [B, T, 1]: the sequence rebuilt; with the next steps predicted; the code alone."""
-    key = jax.random.key(0)
+    key, relu = jax.random.key(0), jax.nn.relu
     alone, composite = jax.eval_shape(lambda key: init(key, key, run.config), key)
     params = run.load_parameters({"alone": alone, "composite": composite})
-    encoder = params["alone"].encoder
-    relu = jax.nn.relu
-
-    def both(params: models.CompositeParams, xs: jax.Array) -> tuple[jax.Array, jax.Array]:
-        # As `reconstruct_and_predict`, but the step too many is cut off behind: T - 1 symbolic steps cannot be run.
-        code = models.encode(params.encoder, xs, activation=relu)
-        rebuilt, predicted = (models.decode(decoder, code, xs.shape[1], activation=relu) for decoder in params[1:])
-        return rebuilt, predicted[:, :-1]
-
-    def rebuilt_graph(graph, xs: str) -> str:
-        from jaxlstm.deploy import onnx
-
-        code = onnx.encode(graph, encoder, xs, activation=relu)
-        return onnx.decode(graph, params["alone"].decoder, code, xs, activation=relu)
-
-    def both_graph(graph, xs: str) -> tuple[str, str]:
-        from jaxlstm.deploy import onnx
-
-        code = onnx.encode(graph, params["composite"].encoder, xs, activation=relu)
-        rebuilt, predicted = (
-            onnx.decode(graph, decoder, code, xs, activation=relu) for decoder in params["composite"][1:]
-        )
-        bounds = (graph.constant([bound], np.int64) for bound in (0, -1, 1))
-        return rebuilt, graph.add("Slice", predicted, *bounds)
-
-    def code_graph(graph, xs: str) -> str:
-        from jaxlstm.deploy import onnx
-
-        return onnx.encode(graph, encoder, xs, activation=relu)
 
     def rebuild(params: models.AutoencoderParams, xs: jax.Array) -> jax.Array:
         return models.reconstruct(params, xs, activation=relu)
 
-    def code(encoder: LSTMParams, xs: jax.Array) -> jax.Array:
+    def rebuild_graph(graph, params: models.AutoencoderParams, xs: str) -> str:
+        return decode_graph(graph, params.decoder, encode_graph(graph, params.encoder, xs), xs)
+
+    def both(params: models.CompositeParams, xs: jax.Array) -> tuple[jax.Array, jax.Array]:
+        # As `reconstruct_and_predict`, but the step too many is cut off behind: T - 1 symbolic steps cannot be run.
+        code = encode(params.encoder, xs)
+        rebuilt, predicted = (models.decode(decoder, code, xs.shape[1], activation=relu) for decoder in params[1:])
+        return rebuilt, predicted[:, :-1]
+
+    def both_graph(graph, params: models.CompositeParams, xs: str) -> tuple[str, str]:
+        code = encode_graph(graph, params.encoder, xs)
+        rebuilt, predicted = (decode_graph(graph, decoder, code, xs) for decoder in params[1:])
+        bounds = (graph.constant([bound], np.int64) for bound in (0, -1, 1))
+        return rebuilt, graph.add("Slice", predicted, *bounds)
+
+    def encode(encoder: LSTMParams, xs: jax.Array) -> jax.Array:
         return models.encode(encoder, xs, activation=relu)
+
+    def encode_graph(graph, encoder: LSTMParams, xs: str) -> str:
+        from jaxlstm.deploy import onnx
+
+        return onnx.encode(graph, encoder, xs, activation=relu)
+
+    def decode_graph(graph, decoder: models.TaggerParams, code: str, xs: str) -> str:
+        from jaxlstm.deploy import onnx
+
+        return onnx.decode(graph, decoder, code, xs, activation=relu)
 
     inputs = {"xs": Input(("batch", "time", 1), np.float32)}
     return {
-        "alone": Model(rebuild, params["alone"], inputs, ("rebuilt",), rebuilt_graph),
+        "alone": Model(rebuild, params["alone"], inputs, ("rebuilt",), rebuild_graph),
         "composite": Model(both, params["composite"], inputs, ("rebuilt", "predicted"), both_graph),
-        "encoder": Model(code, encoder, inputs, ("code",), code_graph),
+        "encoder": Model(encode, params["alone"].encoder, inputs, ("code",), encode_graph),
     }
 
 

@@ -117,7 +117,7 @@ def deployed(run: Run) -> dict[str, Model]:
     def apply(params: models.TaggerParams, xs: jax.Array) -> jax.Array:
         return jax.nn.sigmoid(logits_of(params, xs))
 
-    def graph(graph, xs: str) -> str:
+    def graph(graph, params: models.TaggerParams, xs: str) -> str:
         from jaxlstm.deploy import onnx
 
         last = graph.constant([-1], np.int64)

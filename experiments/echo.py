@@ -128,7 +128,7 @@ def deployed(run: Run) -> dict[str, Model]:
     def apply(params: models.ClassifierParams, symbols: jax.Array) -> jax.Array:
         return jax.nn.softmax(models.classify(params, jax.nn.one_hot(symbols, size)))
 
-    def graph(graph, symbols: str) -> str:
+    def graph(graph, params: models.ClassifierParams, symbols: str) -> str:
         from jaxlstm.deploy import onnx
 
         logits = onnx.classify(graph, params, onnx.one_hot(graph, symbols, size))

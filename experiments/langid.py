@@ -230,16 +230,13 @@ def _shapes(alphabet: Alphabet, config: Config) -> dict[str, models.TaggerParams
 
 
 def _models(params: Mapping[str, models.TaggerParams]) -> dict[str, Model]:
-    def graph_of(params: models.TaggerParams) -> Callable[..., str]:
-        def graph(graph, characters: str) -> str:
-            from jaxlstm.deploy import onnx
+    def graph(graph, params: models.TaggerParams, characters: str) -> str:
+        from jaxlstm.deploy import onnx
 
-            return onnx.log_probabilities(graph, params, characters, START)
-
-        return graph
+        return onnx.log_probabilities(graph, params, characters, START)
 
     inputs = {"characters": Input(("batch", "time"), np.int32)}
-    return {name: Model(_log_p, params, inputs, ("log_p",), graph_of(params)) for name, params in params.items()}
+    return {name: Model(_log_p, model, inputs, ("log_p",), graph) for name, model in params.items()}
 
 
 def _predictors(models: Mapping[str, Model], window: int) -> dict[str, Predictor]:

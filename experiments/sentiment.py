@@ -183,7 +183,7 @@ def deployed(run: Run) -> dict[str, Model]:
     def apply(params: models.ClassifierParams, ids: jax.Array) -> jax.Array:
         return jax.nn.sigmoid(logits_of(params, ids))
 
-    def graph(graph, ids: str) -> str:
+    def graph(graph, params: models.ClassifierParams, ids: str) -> str:
         from jaxlstm.deploy import onnx
 
         is_padding = graph.add("Equal", ids, graph.constant(imdb.PADDING, np.int32))

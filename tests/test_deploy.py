@@ -73,31 +73,33 @@ MODELS = {
     "classifier": Model(
         lambda params, xs, lengths: models.classify(params, xs, lengths=lengths),
         CLASSIFIER, XS | LENGTHS, ("logits",),
-        graph_of(lambda onnx, _, graph, xs, lengths: onnx.classify(graph, CLASSIFIER, xs, lengths=lengths)),
+        graph_of(lambda onnx, _, graph, params, xs, lengths: onnx.classify(graph, params, xs, lengths=lengths)),
     ),
     "reader": Model(
         lambda params, ids: models.classify(params, ids),
         READER, IDS, ("logits",),
-        graph_of(lambda onnx, _, graph, ids: onnx.classify(graph, READER, ids)),
+        graph_of(lambda onnx, _, graph, params, ids: onnx.classify(graph, params, ids)),
     ),
     "tagger": Model(
         lambda params, xs, lengths: models.tag(params, xs, lengths=lengths, activation=jax.nn.relu),
         TAGGER, XS | LENGTHS, ("logits",),
         graph_of(
-            lambda onnx, _, graph, xs, lengths: onnx.tag(graph, TAGGER, xs, lengths=lengths, activation=jax.nn.relu)
+            lambda onnx, _, graph, params, xs, lengths: onnx.tag(
+                graph, params, xs, lengths=lengths, activation=jax.nn.relu
+            )
         ),
     ),
     "language model": Model(
         lambda params, ids: models.log_probabilities(params, ids, 2),
         SPELLER, IDS, ("log_p",),
-        graph_of(lambda onnx, _, graph, ids: onnx.log_probabilities(graph, SPELLER, ids, 2)),
+        graph_of(lambda onnx, _, graph, params, ids: onnx.log_probabilities(graph, params, ids, 2)),
     ),
     "autoencoder": Model(
         lambda params, xs: models.reconstruct(params, xs, activation=jax.nn.soft_sign),
         SQUEEZER, XS, ("rebuilt",),
         graph_of(
-            lambda onnx, _, graph, xs: onnx.decode(
-                graph, SQUEEZER.decoder, onnx.encode(graph, SQUEEZER.encoder, xs, activation=jax.nn.soft_sign), xs,
+            lambda onnx, _, graph, params, xs: onnx.decode(
+                graph, params.decoder, onnx.encode(graph, params.encoder, xs, activation=jax.nn.soft_sign), xs,
                 activation=jax.nn.soft_sign,
             )
         ),
@@ -106,8 +108,8 @@ MODELS = {
         bidirectional,
         PAIR, XS | LENGTHS, ("ys",),
         graph_of(
-            lambda _, layers, graph, xs, lengths: layers.time_major(
-                graph, layers.stack(graph, (PAIR,), layers.time_major(graph, xs), lengths)
+            lambda _, layers, graph, params, xs, lengths: layers.time_major(
+                graph, layers.stack(graph, (params,), layers.time_major(graph, xs), lengths)
             )
         ),
     ),
@@ -115,8 +117,8 @@ MODELS = {
         lambda params, xs, lengths: lstm(params, xs, lengths=lengths, reverse=True),
         PAIR.backward, XS | LENGTHS, ("h", "c", "ys"),
         graph_of(
-            lambda _, layers, graph, xs, lengths: batch_first(
-                layers, graph, *layers.lstm(graph, PAIR.backward, layers.time_major(graph, xs), lengths, reverse=True)
+            lambda _, layers, graph, params, xs, lengths: batch_first(
+                layers, graph, *layers.lstm(graph, params, layers.time_major(graph, xs), lengths, reverse=True)
             )
         ),
     ),
@@ -219,7 +221,7 @@ def test_a_stack_of_both_kinds_of_layers(onnx):
     def apply(params, xs, lengths):
         return bidirectional(params[1], lstm(params[0], xs, lengths=lengths)[1], lengths)
 
-    def graph(graph, xs, lengths):
+    def graph(graph, layers, xs, lengths):
         from jaxlstm.deploy.graph import stack, time_major
 
         return time_major(graph, stack(graph, layers, time_major(graph, xs), lengths))
@@ -236,8 +238,8 @@ def test_any_mask_becomes_lengths(onnx, mask):
     def apply(params, mask, ids):
         return models.classify(params, ids, mask=mask)
 
-    def graph(graph, mask, ids):
-        return onnx.classify(graph, READER, ids, mask=mask)
+    def graph(graph, params, mask, ids):
+        return onnx.classify(graph, params, ids, mask=mask)
 
     model = Model(apply, READER, inputs, ("logits",), graph)
     ids = np.random.default_rng(0).integers(0, 6, (3, 7)).astype(np.int32)

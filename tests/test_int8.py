@@ -74,7 +74,7 @@ def test_the_benchmark_serves_the_same_model_in_five_ways(tmp_path):
     def apply(params, ids):
         return models.classify(params, ids)
 
-    def graph(graph, ids):
+    def graph(graph, params, ids):
         return onnx.classify(graph, params, ids)
 
     model = Model(apply, params, {"ids": Input(("batch", "time"), np.int32)}, ("logits",), graph)

@@ -20,4 +20,4 @@ class Model(NamedTuple):
     params: Any
     inputs: Mapping[str, Input]
     outputs: tuple[str, ...]
-    graph: Callable[..., Any] | None = None  # (Graph, *names of the inputs) -> the names of the outputs, for ONNX
+    graph: Callable[..., Any] | None = None  # the same as ONNX nodes: (Graph, params, *names of inputs) -> names

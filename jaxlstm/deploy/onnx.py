@@ -38,7 +38,7 @@ def onnx_model(model: Model) -> onnx.ModelProto:
     if model.graph is None:
         raise ValueError("model.graph: expected a function that builds the nodes, got None")
     graph = Graph()
-    results = model.graph(graph, *model.inputs)
+    results = model.graph(graph, model.params, *model.inputs)
     results = (results,) if isinstance(results, str) else results
     if len(results) != len(model.outputs):
         raise ValueError(f"model.outputs: expected {len(results)} names, got {', '.join(model.outputs)}")
