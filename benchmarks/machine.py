@@ -14,7 +14,7 @@ import jaxlstm
 
 IDENTITY = ("processor", "cores", "device", "devices", "allocator")  # what makes two machines the same to `--compare`
 ALLOCATOR = ("GLIBC_TUNABLES", "LD_PRELOAD")
-PACKAGES = ("jax", "jaxlib", "numpy", "flax", "dm-haiku", "equinox", "keras", "torch", "optax")
+PACKAGES = ("jax", "jaxlib", "numpy", "flax", "dm-haiku", "equinox", "keras", "torch", "optax", "onnxruntime")
 
 
 def cores() -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tyro
 
-from experiments import autoencoder, charlm, cumsum, echo, langid, sentiment
+from experiments import autoencoder, charlm, cumsum, echo, export, langid, sentiment
 from experiments.session import Options
 from jaxlstm import processes
 from jaxlstm.errors import UserError
@@ -51,6 +51,7 @@ def main(arguments: list[str]) -> int:
         "langid": langid.main,
         "sentiment": sentiment.main,
         "charlm": charlm.main,
+        "export": export.main,
     }
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
         arguments = ["quick", *arguments]

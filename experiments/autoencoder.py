@@ -18,8 +18,11 @@ import numpy as np
 import optax
 
 from experiments.session import Options, begin, follow, require_at_least
-from jaxlstm import losses, models, plots
+from jaxlstm import LSTMParams, losses, models, plots
 from jaxlstm.batches import batches_of
+from jaxlstm.deploy.model import Input, Model
+from jaxlstm.deploy.predictor import Predictor
+from jaxlstm.errors import UserError
 from jaxlstm.reporting import console, show_parameters, show_result
 from jaxlstm.runs import Run
 from jaxlstm.training import Fitted, fit
@@ -79,9 +82,8 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
         rebuilt, predicted = both(params, xs)
         return losses.squared_error(rebuilt, xs) + losses.squared_error(predicted, xs[:, 1:]), {}
 
-    params = models.init_autoencoder(key_alone, 1, config.hidden_size, conditional=config.conditional)
+    params, composite_params = init(key_alone, key_composite, config)
     alone = _train(run, "alone", loss, params, xs, key_alone)
-    composite_params = models.init_composite(key_composite, 1, config.hidden_size, conditional=config.conditional)
     composite = _train(run, "composite", composite_loss, composite_params, xs, key_composite)
     rebuilt = reconstruct(alone.params, xs)
     rebuilt_too, predicted = both(composite.params, xs)
@@ -127,3 +129,65 @@ def _train(run: Run, model: str, loss: Callable[..., Any], params: Any, xs: jax.
 
 def _flat(*sequences: jax.Array) -> list[np.ndarray]:
     return [np.asarray(sequence[0, :, 0]) for sequence in sequences]
+
+
+def init(
+    key_alone: jax.Array, key_composite: jax.Array, config: Config
+) -> tuple[models.AutoencoderParams, models.CompositeParams]:
+    """Both models' parameters."""
+    return (
+        models.init_autoencoder(key_alone, 1, config.hidden_size, conditional=config.conditional),
+        models.init_composite(key_composite, 1, config.hidden_size, conditional=config.conditional),
+    )
+
+
+def deployed(run: Run) -> dict[str, Model]:
+    """The trained models on xs [B, T, 1]: the sequence rebuilt; with the next steps predicted; the code alone."""
+    if run.config.conditional or run.config.reverse:
+        raise UserError(f"{run.folder}: expected a run without --conditional and --reverse, their decoders stay in JAX")
+    key, relu = jax.random.key(0), jax.nn.relu
+    alone, composite = jax.eval_shape(lambda key: init(key, key, run.config), key)
+    params = run.load_parameters({"alone": alone, "composite": composite})
+
+    def rebuild(params: models.AutoencoderParams, xs: jax.Array) -> jax.Array:
+        return models.reconstruct(params, xs, activation=relu)
+
+    def rebuild_graph(graph, params: models.AutoencoderParams, xs: str) -> str:
+        return decode_graph(graph, params.decoder, encode_graph(graph, params.encoder, xs), xs)
+
+    def both(params: models.CompositeParams, xs: jax.Array) -> tuple[jax.Array, jax.Array]:
+        # As `reconstruct_and_predict`, but the step too many is cut off behind: T - 1 symbolic steps cannot be run.
+        code = encode(params.encoder, xs)
+        rebuilt, predicted = (models.decode(decoder, code, xs.shape[1], activation=relu) for decoder in params[1:])
+        return rebuilt, predicted[:, :-1]
+
+    def both_graph(graph, params: models.CompositeParams, xs: str) -> tuple[str, str]:
+        code = encode_graph(graph, params.encoder, xs)
+        rebuilt, predicted = (decode_graph(graph, decoder, code, xs) for decoder in params[1:])
+        bounds = (graph.constant([bound], np.int64) for bound in (0, -1, 1))
+        return rebuilt, graph.add("Slice", predicted, *bounds)
+
+    def encode(encoder: LSTMParams, xs: jax.Array) -> jax.Array:
+        return models.encode(encoder, xs, activation=relu)
+
+    def encode_graph(graph, encoder: LSTMParams, xs: str) -> str:
+        from jaxlstm.deploy import onnx
+
+        return onnx.encode(graph, encoder, xs, activation=relu)
+
+    def decode_graph(graph, decoder: models.TaggerParams, code: str, xs: str) -> str:
+        from jaxlstm.deploy import onnx
+
+        return onnx.decode(graph, decoder, code, xs, activation=relu)
+
+    inputs = {"xs": Input(("batch", "time", 1), np.float32)}
+    return {
+        "alone": Model(rebuild, params["alone"], inputs, ("rebuilt",), rebuild_graph),
+        "composite": Model(both, params["composite"], inputs, ("rebuilt", "predicted"), both_graph),
+        "encoder": Model(encode, params["alone"].encoder, inputs, ("code",), encode_graph),
+    }
+
+
+def predictor(run: Run) -> Predictor:
+    """Sequences [N, length, 1] -> rebuilt [N, length, 1], and the next steps predicted [N, length - 1, 1]."""
+    return Predictor(deployed(run)["composite"], [run.config.length])

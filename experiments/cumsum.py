@@ -15,7 +15,10 @@ import optax
 from experiments.session import Options, begin, follow, require_at_least
 from jaxlstm import losses, models, plots
 from jaxlstm.batches import generated, map_batches
+from jaxlstm.deploy.model import Input, Model
+from jaxlstm.deploy.predictor import Predictor
 from jaxlstm.reporting import console, show_parameters, show_result
+from jaxlstm.runs import Run
 from jaxlstm.training import fit
 
 # The mean over the last 23 sequences that the original's training log shows, 0.9 to 1.0 each.
@@ -61,10 +64,7 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
         xs = jax.random.uniform(key, (size, config.length))
         return xs, (jnp.cumsum(xs, axis=1) >= config.length / 4).astype(jnp.float32)
 
-    def logits_of(params: models.TaggerParams, xs: jax.Array) -> jax.Array:
-        return models.tag(params, xs[..., None])[..., 0]
-
-    params = models.init_tagger(key_params, 1, config.hidden_size, 1)
+    params = init(key_params, config)
     show_parameters("cumsum", params)
 
     def loss(params: models.TaggerParams, batch: tuple[jax.Array, jax.Array], key: jax.Array):
@@ -99,3 +99,36 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
     plots.save(plots.learning_curves(fitted.rows, ["accuracy"]), run.folder / "learning.png")
     plots.save(plots.crossing(xs[:4], probabilities[:4], labels[:4]), run.folder / "crossing.png")
     show_result(run.finish(metrics, ORIGINAL, fitted.params, fitted.seconds))
+
+
+def init(key: jax.Array, config: Config) -> models.TaggerParams:
+    """LSTM and one logit at every step."""
+    return models.init_tagger(key, 1, config.hidden_size, 1)
+
+
+def logits_of(params: models.TaggerParams, xs: jax.Array) -> jax.Array:
+    """Numbers [B, T] -> the logit [B, T] that the threshold has been passed."""
+    return models.tag(params, xs[..., None])[..., 0]
+
+
+def deployed(run: Run) -> dict[str, Model]:
+    """The trained model: numbers [B, T] -> the probability [B, T] that the threshold has been passed."""
+    params = run.load_parameters(jax.eval_shape(lambda key: init(key, run.config), jax.random.key(0)))
+
+    def apply(params: models.TaggerParams, xs: jax.Array) -> jax.Array:
+        return jax.nn.sigmoid(logits_of(params, xs))
+
+    def graph(graph, params: models.TaggerParams, xs: str) -> str:
+        from jaxlstm.deploy import onnx
+
+        last = graph.constant([-1], np.int64)
+        logits = onnx.tag(graph, params, graph.add("Unsqueeze", xs, last))
+        return graph.add("Sigmoid", graph.add("Squeeze", logits, last))
+
+    inputs = {"xs": Input(("batch", "time"), np.float32)}
+    return {"cumsum": Model(apply, params, inputs, ("probability",), graph)}
+
+
+def predictor(run: Run) -> Predictor:
+    """Numbers [N, length] -> the probability [N, length] that the threshold has been passed."""
+    return Predictor(deployed(run)["cumsum"], [run.config.length])

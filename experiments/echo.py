@@ -9,15 +9,17 @@ sequence lasts (the chrono initialisation of Tallec & Ollivier 2018).
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
 from experiments.session import Options, begin, follow, require_at_least
 from jaxlstm import losses, models, plots
 from jaxlstm.batches import generated, map_batches
+from jaxlstm.deploy.model import Input, Model
+from jaxlstm.deploy.predictor import Predictor
 from jaxlstm.errors import UserError
 from jaxlstm.reporting import console, show_parameters, show_result
+from jaxlstm.runs import Run
 from jaxlstm.trace import trace
 from jaxlstm.training import fit
 
@@ -74,20 +76,14 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
     def draw(key: jax.Array, size: int = config.batch_size) -> jax.Array:
         return jax.random.randint(key, (size, config.length), 0, config.num_symbols)
 
-    def one_hot(symbols: jax.Array) -> jax.Array:
-        return jax.nn.one_hot(symbols, config.num_symbols)
+    def logits_of(params: models.ClassifierParams, symbols: jax.Array) -> jax.Array:
+        return models.classify(params, jax.nn.one_hot(symbols, config.num_symbols))
 
-    params = models.init_classifier(
-        key_params,
-        config.num_symbols,
-        config.hidden_size,
-        config.num_symbols,
-        chrono=config.length if config.chrono else None,
-    )
+    params = init(key_params, config)
     show_parameters("echo", params)
 
     def loss(params: models.ClassifierParams, symbols: jax.Array, key: jax.Array):
-        logits, labels = models.classify(params, one_hot(symbols)), symbols[:, config.position]
+        logits, labels = logits_of(params, symbols), symbols[:, config.position]
         return losses.cross_entropy(logits, labels), {"accuracy": losses.accuracy(logits, labels)}
 
     schedule = optax.cosine_decay_schedule(config.learning_rate, config.epochs * config.steps_per_epoch)
@@ -107,13 +103,42 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
     run.save_parameters(fitted.params)
 
     symbols = np.asarray(draw(key_test, config.test_size))
-    logits = map_batches(lambda params, ids: models.classify(params, one_hot(ids)), fitted.params, symbols, 1000)
+    logits = map_batches(logits_of, fitted.params, symbols, 1000)
     answers = logits.argmax(axis=-1)
     accuracy = float(np.mean(answers == symbols[:, config.position]))
 
     console.print(f"sequence  {' '.join(map(str, symbols[0]))}")
     console.print(f"expected  {symbols[0, config.position]}    answered  {answers[0]}")
     plots.save(plots.learning_curves(fitted.rows, ["accuracy"]), run.folder / "learning.png")
-    inside = jax.tree.map(np.asarray, trace(fitted.params.lstm, one_hot(jnp.asarray(symbols[0]))))
+    inside = jax.tree.map(np.asarray, trace(fitted.params.lstm, jax.nn.one_hot(symbols[0], config.num_symbols)))
     plots.save(plots.gates(inside, symbols[0], mark=config.position), run.folder / "gates.png")
     show_result(run.finish({"accuracy": accuracy}, ORIGINAL, fitted.params, fitted.seconds))
+
+
+def init(key: jax.Array, config: Config) -> models.ClassifierParams:
+    """LSTM and a dense head over one-hot symbols."""
+    chrono = config.length if config.chrono else None
+    return models.init_classifier(key, config.num_symbols, config.hidden_size, config.num_symbols, chrono=chrono)
+
+
+def deployed(run: Run) -> dict[str, Model]:
+    """The trained model: symbols [B, T] -> the probability [B, symbols] of each at the position."""
+    size = run.config.num_symbols
+    params = run.load_parameters(jax.eval_shape(lambda key: init(key, run.config), jax.random.key(0)))
+
+    def apply(params: models.ClassifierParams, symbols: jax.Array) -> jax.Array:
+        return jax.nn.softmax(models.classify(params, jax.nn.one_hot(symbols, size)))
+
+    def graph(graph, params: models.ClassifierParams, symbols: str) -> str:
+        from jaxlstm.deploy import onnx
+
+        logits = onnx.classify(graph, params, onnx.one_hot(graph, symbols, size))
+        return graph.add("Softmax", logits, axis=-1)
+
+    inputs = {"symbols": Input(("batch", "time"), np.int32)}
+    return {"echo": Model(apply, params, inputs, ("probabilities",), graph)}
+
+
+def predictor(run: Run) -> Predictor:
+    """Symbols [N, length] -> the probability [N, symbols] of each at the position."""
+    return Predictor(deployed(run)["echo"], [run.config.length])

@@ -9,6 +9,7 @@ character after each, but never filled in its targets: AUC 0.651. Here every pos
 a target, the first one predicted from a start symbol, as its own formula for P(string) demands.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -22,13 +23,15 @@ from matplotlib.figure import Figure
 from rich.table import Table
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from experiments.session import Options, begin, follow, require_at_least, run_to_use
+from experiments.session import Options, begin, follow, require_at_least, require_texts, run_to_use
 from jaxlstm import models, plots
 from jaxlstm.batches import batches_of, map_batches
 from jaxlstm.data.fetch import UnreachableError
 from jaxlstm.data.sample import load_sample
 from jaxlstm.data.text import START, Alphabet, alphabet_of, split_words, windows
 from jaxlstm.data.udhr import load_udhr
+from jaxlstm.deploy.model import Input, Model
+from jaxlstm.deploy.predictor import Predictor
 from jaxlstm.errors import UserError
 from jaxlstm.reporting import console, show_parameters, show_result
 from jaxlstm.runs import Run, write_json
@@ -120,7 +123,8 @@ def main(
         f"auc_after_{config.short_epochs}_epochs": float(roc_auc_score(is_english, short_scores)),
     }
 
-    show_character_probabilities(params, alphabet, config.window, ["the ", "le d", "natio"])
+    ask = _predictors(_models(params), config.window)
+    show_character_probabilities(ask, alphabet, config.window, ["the ", "le d", "natio"])
     for name, model in fitted.items():
         plots.save(plots.learning_curves(model.rows, []), run.folder / f"learning_{name}.png")
     curves = {
@@ -134,7 +138,7 @@ def main(
     by_class = {"English": scores[is_english == 1], "French": scores[is_english == 0]}
     plots.save(plots.score_histogram(by_class), run.folder / "scores.png")
     example = held_out["french"][:40]
-    plots.save(_plot_characters(params, alphabet, example, config.window), run.folder / "characters.png")
+    plots.save(_plot_characters(ask, alphabet, example, config.window), run.folder / "characters.png")
     seconds = sum(model.seconds for model in [*fitted.values(), *short.values()])
     console.print(f"text: {corpus}; {len(ids):,} held-out windows of {config.window} characters")
     show_result(run.finish(metrics, ORIGINAL, params, seconds))
@@ -182,28 +186,41 @@ def train_model(
 
 
 def show_character_probabilities(
-    params: dict[str, models.TaggerParams], alphabet: Alphabet, window: int, strings: list[str]
+    ask: Mapping[str, Predictor], alphabet: Alphabet, window: int, strings: list[str]
 ) -> None:
     """The table of P(character | prefix) under both models, and the score of the string so far."""
-    table = Table("prefix", "next", *(f"P, {name}" for name in params), "score so far", title="P(character | prefix)")
+    table = Table("prefix", "next", *(f"P, {name}" for name in ask), "score so far", title="P(character | prefix)")
     for string in strings:
-        log_p = _character_log_p(params, alphabet, string, window)
+        log_p = _character_log_p(ask, alphabet, string, window)
         running = np.cumsum(log_p["english"] - log_p["french"])
         for index, character in enumerate(string):
-            probabilities = (f"{np.exp(log_p[name][index]):.4f}" for name in params)
+            probabilities = (f"{np.exp(log_p[name][index]):.4f}" for name in ask)
             table.add_row(repr(string[:index]), repr(character), *probabilities, f"{running[index]:+.2f}")
         table.add_section()
     console.print(table)
 
 
+def deployed(run: Run) -> dict[str, Model]:
+    """The trained models: characters [B, T], a window at most -> log P [B, T] of each, given those before it."""
+    alphabet = Alphabet(run.read_json("alphabet.json"))
+    return _models(run.load_parameters(_shapes(alphabet, run.config)))
+
+
+def predictor(run: Run) -> Callable[[Sequence[str]], dict[str, np.ndarray]]:
+    """N texts -> log P of each under each language's model, a dict of [N]."""
+    alphabet, ask = Alphabet(run.read_json("alphabet.json")), _predictors(deployed(run), run.config.window)
+
+    def predict(texts: Sequence[str]) -> dict[str, np.ndarray]:
+        require_texts(texts)
+        log_p = [_character_log_p(ask, alphabet, text.lower(), run.config.window) for text in texts]
+        return {name: np.array([values[name].sum() for values in log_p]) for name in LANGUAGES}
+
+    return predict
+
+
 def identify(run: Run, text: str) -> None:
     """Prints which language a text is in, by the models of a run."""
-    if not text:
-        raise UserError("--predict: expected a text of at least one character, got none")
-    alphabet = Alphabet(run.read_json("alphabet.json"))
-    params = run.load_parameters(_shapes(alphabet, run.config))
-    scores = _character_log_p(params, alphabet, text.lower(), run.config.window)
-    log_p = {name: float(values.sum()) for name, values in scores.items()}
+    log_p = {name: float(values[0]) for name, values in predictor(run)([text]).items()}
     score = log_p["english"] - log_p["french"]
     console.print(
         f"{'english' if score > 0 else 'french'}   score {score:+.2f} = {log_p['english']:.2f} - {log_p['french']:.2f}"
@@ -217,23 +234,35 @@ def _shapes(alphabet: Alphabet, config: Config) -> dict[str, models.TaggerParams
     return dict.fromkeys(LANGUAGES, one)
 
 
+def _models(params: Mapping[str, models.TaggerParams]) -> dict[str, Model]:
+    def graph(graph, params: models.TaggerParams, characters: str) -> str:
+        from jaxlstm.deploy import onnx
+
+        return onnx.log_probabilities(graph, params, characters, START)
+
+    inputs = {"characters": Input(("batch", "time"), np.int32)}
+    return {name: Model(_log_p, model, inputs, ("log_p",), graph) for name, model in params.items()}
+
+
+def _predictors(models: Mapping[str, Model], window: int) -> dict[str, Predictor]:
+    return {name: Predictor(model, [window]) for name, model in models.items()}
+
+
 def _log_p(params: models.TaggerParams, ids: jax.Array) -> jax.Array:
     return models.log_probabilities(params, ids, START)
 
 
-def _character_log_p(
-    params: dict[str, models.TaggerParams], alphabet: Alphabet, text: str, window: int
-) -> dict[str, np.ndarray]:
+def _character_log_p(ask: Mapping[str, Predictor], alphabet: Alphabet, text: str, window: int) -> dict[str, np.ndarray]:
     """log P of each character of a text of any length, given at most the window - 1 characters before it.
 
     The models have learnt from windows; what they would say further from the start symbol means nothing.
     """
     ids = alphabet.encode(text)
-    parts = jnp.asarray(windows(ids, min(window, len(ids))))
-    log_p = {name: np.asarray(_log_p(model, parts)) for name, model in params.items()}
-    return {name: np.concatenate([values[0], values[1:, -1]]) for name, values in log_p.items()}
+    parts = windows(ids, min(window, len(ids)))
+    log_p = {name: predict(parts) for name, predict in ask.items()}
+    return {name: np.concatenate([values[0, : len(ids)], values[1:, -1]]) for name, values in log_p.items()}
 
 
-def _plot_characters(params: dict[str, models.TaggerParams], alphabet: Alphabet, text: str, window: int) -> Figure:
-    log_p = _character_log_p(params, alphabet, text, window)
+def _plot_characters(ask: Mapping[str, Predictor], alphabet: Alphabet, text: str, window: int) -> Figure:
+    log_p = _character_log_p(ask, alphabet, text, window)
     return plots.character_scores(text, log_p["english"], log_p["french"], ("English", "French"))

@@ -6,21 +6,23 @@ here, but it trains for 4 epochs, with a learning rate that falls to zero: at a 
 from the third on. The epoch is chosen on a part of the training set, and the test set is looked at once.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
 from sklearn.metrics import confusion_matrix
 
-from experiments.session import Options, begin, follow, require_at_least, run_to_use
+from experiments.session import Options, begin, follow, require_at_least, require_texts, run_to_use
 from jaxlstm import losses, models, plots
 from jaxlstm.batches import batches_of, map_batches
 from jaxlstm.data import imdb
+from jaxlstm.deploy.model import Input, Model
+from jaxlstm.deploy.predictor import Predictor
 from jaxlstm.errors import UserError
 from jaxlstm.reporting import console, show_parameters, show_result
 from jaxlstm.runs import Run, write_json
@@ -175,15 +177,46 @@ def logits_of(
     return logits[:, 0]
 
 
+def deployed(run: Run) -> dict[str, Model]:
+    """The trained model: ids [B, T], padded on any side -> the probability [B] that the review is positive."""
+    params = run.load_parameters(jax.eval_shape(lambda key: init(key, run.config), jax.random.key(0)))
+
+    def apply(params: models.ClassifierParams, ids: jax.Array) -> jax.Array:
+        return jax.nn.sigmoid(logits_of(params, ids))
+
+    def graph(graph, params: models.ClassifierParams, ids: str) -> str:
+        from jaxlstm.deploy import onnx
+
+        is_padding = graph.add("Equal", ids, graph.constant(imdb.PADDING, np.int32))
+        logits = onnx.classify(graph, params, ids, mask=graph.add("Not", is_padding))
+        return graph.add("Sigmoid", graph.add("Squeeze", logits, graph.constant([1], np.int64)))
+
+    inputs = {"ids": Input(("batch", "time"), np.int32)}
+    return {"sentiment": Model(apply, params, inputs, ("probability",), graph)}
+
+
+def predictor(run: Run) -> Callable[[Sequence[str | np.ndarray]], np.ndarray]:
+    """N reviews, as texts or as ids [T] -> the probability [N] that each is positive; their last words are read."""
+    config, vocabulary = run.config, run.read_json("vocabulary.json")
+    lengths = [length for length in (8, 16, 32, 64) if length < config.length]
+    ask = Predictor(deployed(run)["sentiment"], [*lengths, config.length])
+
+    def encoded(review: str | np.ndarray) -> np.ndarray:
+        if not isinstance(review, str):
+            return np.asarray(review)[-config.length :]
+        (ids,) = imdb.encode_texts([review], vocabulary, config.num_words, config.length)
+        return ids[ids != imdb.PADDING]
+
+    def predict(reviews: Sequence[str | np.ndarray]) -> np.ndarray:
+        require_texts(reviews)
+        return ask([encoded(review) for review in reviews])
+
+    return predict
+
+
 def judge(run: Run, text: str) -> None:
     """Prints whether a review is positive, by the model of a run."""
-    if not text.strip():
-        raise UserError("--predict: expected a review of at least one word, got none")
-    vocabulary = run.read_json("vocabulary.json")
-    config = run.config
-    params = run.load_parameters(jax.eval_shape(lambda key: init(key, config), jax.random.key(0)))
-    ids = imdb.encode_texts([text], vocabulary, config.num_words, config.length)
-    probability = float(jax.nn.sigmoid(logits_of(params, jnp.asarray(ids)))[0])
+    (probability,) = predictor(run)([text])
     console.print(f"{'positive' if probability > 0.5 else 'negative'}   probability of positive {probability:.3f}")
 
 

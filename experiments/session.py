@@ -123,3 +123,12 @@ def run_to_use(system: str, config_type: type, predict: str | None, folder: Path
     if predict is None or folder is None:
         raise UserError("--predict and --from: expected both, a text and the folder of a finished run")
     return Run.open(folder, system, config_type)
+
+
+def require_texts(texts: Any) -> None:
+    """Raises a UserError for one text where a list of them is wanted, and for a text without a word or character."""
+    if isinstance(texts, str):
+        raise UserError("texts: expected a list of them, got one text")
+    for number, text in enumerate(texts):
+        if isinstance(text, str) and not text.strip():
+            raise UserError(f"texts[{number}]: expected at least one word, got none")

@@ -1,4 +1,4 @@
-"""Parameters and training states on disk, written through orbax.
+"""Training states on disk, written through orbax.
 
 A sealed folder holds the arrays, a JSON record and the SHA-256 of each of its files. It is written
 under another name and renamed at the end, so that a folder of the final name is always complete; the
@@ -21,6 +21,7 @@ import orbax.checkpoint as ocp
 
 from jaxlstm import processes
 from jaxlstm.errors import CheckpointError
+from jaxlstm.weights import check_form, describe
 
 _ARRAYS, _RECORD, _DIGESTS = "arrays", "record.json", "digests.json"
 
@@ -39,7 +40,7 @@ def save(folder: Path, arrays: Any, record: dict[str, Any] | None = None) -> Non
     try:
         with _checkpointer() as checkpointer:
             checkpointer.save(partial / _ARRAYS, args=ocp.args.StandardSave(jax.tree.map(np.asarray, arrays)))
-        (partial / _RECORD).write_text(json.dumps({"arrays": _describe(arrays), **(record or {})}))
+        (partial / _RECORD).write_text(json.dumps({"arrays": describe(arrays), **(record or {})}))
         (partial / _DIGESTS).write_text(json.dumps(_digests(partial)))
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
@@ -56,12 +57,7 @@ def load(folder: Path, like: Any) -> tuple[Any, dict[str, Any]]:
     folder = folder.absolute()
     _check_undamaged(folder)
     record = json.loads((folder / _RECORD).read_text())
-    stored, expected = record.pop("arrays"), _describe(like)
-    for name in stored | expected:
-        if stored.get(name) != expected.get(name):
-            raise CheckpointError(
-                f"{folder}: expected {name} to be {expected.get(name, 'absent')}, it is {stored.get(name, 'absent')}"
-            )
+    check_form(folder, record.pop("arrays"), describe(like))
     target = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
     with _checkpointer() as checkpointer:
         arrays = checkpointer.restore(folder / _ARRAYS, args=ocp.args.StandardRestore(target))
@@ -109,11 +105,6 @@ def _checkpointer() -> ocp.Checkpointer:
     )
     handler = ocp.StandardCheckpointHandler(multiprocessing_options=options)
     return ocp.Checkpointer(handler, multiprocessing_options=options)
-
-
-def _describe(arrays: Any) -> dict[str, str]:
-    leaves = jax.tree_util.tree_leaves_with_path(arrays)
-    return {jax.tree_util.keystr(path): f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in leaves}
 
 
 def _digests(folder: Path) -> dict[str, str]:

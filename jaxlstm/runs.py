@@ -1,12 +1,12 @@
 """The folder that a run leaves: what was asked for, what happened, what came out.
 
 runs/NAME/TIMESTAMP/
-    config.json      the settings
-    metrics.jsonl    one line for each epoch
-    checkpoints/     the last few training states
-    parameters/      what was learnt
-    *.png            plots
-    result.json      the figures, written last
+    config.json              the settings
+    metrics.jsonl            one line for each epoch
+    checkpoints/             the last few training states
+    parameters.safetensors   what was learnt
+    *.png                    plots
+    result.json              the figures, written last
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import jax
 
 import jaxlstm
-from jaxlstm import checkpoint
+from jaxlstm import files, weights
 from jaxlstm.checkpoint import Checkpoints
 from jaxlstm.errors import CheckpointError
 
@@ -47,8 +47,9 @@ class Run:
                 folder.mkdir(parents=True)
             except FileExistsError:
                 continue
-            write_json(folder / "config.json", {"system": system, **dataclasses.asdict(config)})
-            return cls(folder, system, config)
+            run = cls(folder, system, config)
+            write_json(folder / "config.json", run._settings())
+            return run
         raise FileExistsError(folder)
 
     @classmethod
@@ -69,6 +70,9 @@ class Run:
             raise CheckpointError(f"{path}: expected the settings of {system}: {error}") from None
         return cls(folder, system, config)
 
+    def _settings(self) -> dict[str, Any]:
+        return {"system": self.system, **dataclasses.asdict(self.config)}
+
     def checkpoints(self, stage: str = "") -> Checkpoints:
         """Where training states go; a run that trains several models names a stage for each."""
         return Checkpoints(self.folder / "checkpoints" / stage)
@@ -80,7 +84,7 @@ class Run:
         """
         self._rows[model] = [{"model": model, **row} if model else dict(row) for row in rows]
         lines = [json.dumps(row) + "\n" for of_model in self._rows.values() for row in of_model]
-        _write(self.folder / "metrics.jsonl", "".join(lines))
+        files.write(self.folder / "metrics.jsonl", "".join(lines))
 
     def read_json(self, name: str) -> Any:
         """A JSON file of the run.
@@ -91,9 +95,10 @@ class Run:
         return _read_json(self.folder, name)
 
     def save_parameters(self, params: Any, name: str = "parameters") -> Path:
-        """Saves a pytree of arrays as a folder of the run."""
-        checkpoint.save(self.folder / name, params)
-        return self.folder / name
+        """Saves a pytree of arrays as NAME.safetensors in the folder, the settings in its header."""
+        path = self.folder / f"{name}.safetensors"
+        weights.save(path, params, self._settings())
+        return path
 
     def load_parameters(self, like: Any, name: str = "parameters") -> Any:
         """Reads them back, in the form of `like`.
@@ -101,7 +106,7 @@ class Run:
         Raises:
           CheckpointError: they are missing, damaged, or of other shapes.
         """
-        return checkpoint.load(self.folder / name, like)[0]
+        return weights.load(self.folder / f"{name}.safetensors", like)[0]
 
     def finish(
         self, metrics: dict[str, float], original: dict[str, float], params: Any, seconds: float
@@ -121,6 +126,15 @@ class Run:
         return result
 
 
+def system_of(folder: Path) -> str:
+    """The system that a run is of.
+
+    Raises:
+      CheckpointError: it is not a run.
+    """
+    return str(_read_json(folder, "config.json").get("system"))
+
+
 def count_parameters(params: Any) -> int:
     """The number of entries of all arrays."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))
@@ -135,7 +149,7 @@ def versions() -> dict[str, str]:
 
 def write_json(path: Path, value: Any) -> None:
     """Writes JSON, all or nothing."""
-    _write(path, json.dumps(value, indent=2) + "\n")
+    files.write(path, json.dumps(value, indent=2) + "\n")
 
 
 def _read_json(folder: Path, name: str) -> Any:
@@ -143,9 +157,3 @@ def _read_json(folder: Path, name: str) -> Any:
         return json.loads((folder / name).read_text())
     except (OSError, ValueError):
         raise CheckpointError(f"{folder}: expected the folder of a run, it has no readable {name}") from None
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    partial.replace(path)

@@ -99,7 +99,8 @@ def lstm(
         check_shape("h_scale", h_scale, state_shape)
         h_scale = h_scale.astype(xs.dtype)
     if unroll is None:
-        unroll = layout.steps if 1 <= layout.steps <= UNROLLED_STEPS else 1
+        # A length that `jax.export` keeps symbolic is no int.
+        unroll = layout.steps if isinstance(layout.steps, int) and 1 <= layout.steps <= UNROLLED_STEPS else 1
     lengths, mask = checked_masking(layout, lengths, mask)
     return _run(params, xs, state, lengths, mask, h_scale, layout, reverse, activation, unroll)
 
@@ -153,6 +154,8 @@ def _check(
 def steps_projected_at_once(xs: Array, params: LSTMParams) -> int:
     """The steps in a chunk of xs [T, B, D]: a divisor of T if there is one of about the right size."""
     steps, batch, _ = xs.shape
+    if not (isinstance(steps, int) and isinstance(batch, int)):  # kept symbolic by `jax.export`
+        return steps
     projected = steps * batch * params.b.size * cell_dtype(xs.dtype).itemsize  # bytes
     most = max(CHUNK_STEPS, CHUNK_ROWS // max(batch, 1))
     if jax.default_backend() != "cpu" or projected < WHOLE_BYTES or steps < CHUNKS * most:

@@ -27,3 +27,11 @@ def assert_close_by_norm(actual, expected, tolerance: float) -> None:
         assert np.linalg.norm(got - want) <= tolerance * np.linalg.norm(want), np.linalg.norm(
             got - want
         ) / np.linalg.norm(want)
+
+
+def assert_equal(actual, expected) -> None:
+    """The same structure, and every leaf the same in dtype, shape and to the bit."""
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    for got, want in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        assert (got.dtype, got.shape) == (want.dtype, want.shape)
+        np.testing.assert_array_equal(got, want)

@@ -2,8 +2,8 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
+from compare import assert_equal
 
 from jaxlstm import checkpoint, init_lstm
 from jaxlstm.checkpoint import Checkpoints
@@ -12,11 +12,6 @@ from jaxlstm.errors import CheckpointError
 
 def arrays(value=0.0):
     return {"lstm": init_lstm(jax.random.key(0), 3, 4), "value": jnp.asarray(value), "steps": jnp.arange(5)}
-
-
-def assert_equal(actual, expected):
-    assert jax.tree.structure(actual) == jax.tree.structure(expected)
-    jax.tree.map(np.testing.assert_array_equal, actual, expected)
 
 
 def files_of(folder):
@@ -71,9 +66,9 @@ def test_a_file_too_many_is_named(tmp_path):
 
 def test_other_shapes_are_named(tmp_path):
     checkpoint.save(tmp_path / "a", {"w": jnp.zeros((2, 3))})
-    with pytest.raises(CheckpointError, match=r"expected \['w'\] to be float32\[2, 4\], it is float32\[2, 3\]"):
+    with pytest.raises(CheckpointError, match=r"expected w to be float32\[2, 4\], it is float32\[2, 3\]"):
         checkpoint.load(tmp_path / "a", {"w": jnp.zeros((2, 4))})
-    with pytest.raises(CheckpointError, match=r"expected \['w'\] to be absent"):
+    with pytest.raises(CheckpointError, match=r"expected w to be absent"):
         checkpoint.load(tmp_path / "a", {})
 
 

@@ -102,7 +102,7 @@ def test_autoencoder(tmp_path, capsys):
     metrics = {"max_abs_error", "composite_max_abs_error", "prediction_max_abs_error"}
     check_result(folder, result, "autoencoder", metrics, ["learning.png", "reconstruction.png", "composite.png"])
     assert max(result["metrics"][name] for name in metrics) < 0.4
-    assert (folder / "encoder").is_dir()
+    assert (folder / "encoder.safetensors").is_file()
     assert [(row["model"], row["epoch"]) for row in rows_of(folder)] == [
         (model, epoch) for model in ("alone", "composite") for epoch in range(1, 61)
     ]

@@ -20,3 +20,7 @@ def test_importing_the_package_loads_jax_and_numpy_alone():
     beyond = {name.partition(".")[0] for name in ours - loaded_by("import jax, jax.numpy, jax.custom_derivatives")}
     third_party = {name for name in beyond if name not in sys.stdlib_module_names}
     assert third_party == {"jaxlstm"}
+
+
+def test_importing_the_conversions_loads_no_other_library():
+    assert not loaded_by("import jaxlstm.interop") & {"torch", "keras", "tensorflow", "flax", "haiku", "equinox"}

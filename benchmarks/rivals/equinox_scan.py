@@ -1,21 +1,15 @@
 """Equinox: `eqx.nn.LSTMCell` in a `jax.lax.scan`, mapped over the batch."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from benchmarks.programs import Adapter, Problem, Program, compile_jax
-from jaxlstm import LSTMParams
+from jaxlstm.interop import to_equinox
 
 
 def prepare(problem: Problem, which: str) -> Program:
     """One pass, compiled."""
-    inputs, hidden = problem.params.w_x.shape[0], problem.params.w_h.shape[0]
-    empty = eqx.nn.LSTMCell(inputs, hidden, key=jax.random.key(0))
-
-    def convert(params: LSTMParams) -> eqx.nn.LSTMCell:
-        weights = (params.w_x.T, params.w_h.T, params.b)
-        return eqx.tree_at(lambda cell: (cell.weight_ih, cell.weight_hh, cell.bias), empty, weights)
+    hidden = problem.params.w_h.shape[0]
 
     def apply(cell, xs):
         def unroll(xs):
@@ -28,4 +22,4 @@ def prepare(problem: Problem, which: str) -> Program:
 
         return jax.vmap(unroll)(xs)
 
-    return compile_jax(Adapter(convert, apply), problem, which)
+    return compile_jax(Adapter(to_equinox, apply), problem, which)

@@ -1,20 +1,15 @@
 """Flax linen: `nn.RNN(nn.OptimizedLSTMCell(H))`."""
 
-import jax.numpy as jnp
 from flax import linen as nn
 
 from benchmarks.programs import Adapter, Problem, Program, compile_jax
 from jaxlstm import LSTMParams
+from jaxlstm.interop import to_flax
 
 
 def convert(params: LSTMParams) -> dict:
-    """One kernel for each gate and source; the biases are those of the recurrent kernels."""
-    cell = {}
-    arrays = (jnp.split(leaf, 4, axis=-1) for leaf in params)
-    for gate, w_x, w_h, b in zip("ifgo", *arrays, strict=True):
-        cell[f"i{gate}"] = {"kernel": w_x}
-        cell[f"h{gate}"] = {"kernel": w_h, "bias": b}
-    return {"params": {"cell": cell}}
+    """The variables of an RNN around the cell."""
+    return {"params": {"cell": to_flax(params)}}
 
 
 def prepare(problem: Problem, which: str) -> Program:

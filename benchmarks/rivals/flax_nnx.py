@@ -4,6 +4,7 @@ from flax import nnx
 
 from benchmarks.programs import Adapter, Problem, Program, compile_jax
 from jaxlstm import LSTMParams
+from jaxlstm.interop import to_flax
 
 
 def prepare(problem: Problem, which: str) -> Program:
@@ -13,14 +14,8 @@ def prepare(problem: Problem, which: str) -> Program:
     graph, weights, *others = nnx.split(layer, nnx.Param, ...)
 
     def convert(params: LSTMParams) -> nnx.State:
-        pure = {
-            "cell": {
-                "dense_i": {"kernel": params.w_x},
-                "dense_h": {"kernel": params.w_h, "bias": params.b},
-            }
-        }
         state = nnx.clone(weights)
-        nnx.replace_by_pure_dict(state, pure)
+        nnx.replace_by_pure_dict(state, {"cell": to_flax(params, "nnx-optimized")})
         return state
 
     def apply(weights, xs):

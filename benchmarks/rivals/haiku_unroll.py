@@ -1,22 +1,9 @@
 """Haiku: `hk.dynamic_unroll` over `hk.LSTM`."""
 
 import haiku as hk
-import jax.numpy as jnp
 
 from benchmarks.programs import Adapter, Problem, Program, compile_jax
-from jaxlstm import LSTMParams
-
-
-def convert(params: LSTMParams) -> dict:
-    """One matrix for [x, h], gates in the order i, g, f, o, and a forget bias that Haiku adds 1 to."""
-
-    def reorder(leaf):
-        i, f, g, o = jnp.split(leaf, 4, axis=-1)
-        return jnp.concatenate([i, g, f, o], axis=-1)
-
-    i, f, g, o = jnp.split(params.b, 4)
-    w = reorder(jnp.concatenate([params.w_x, params.w_h]))
-    return {"lstm/linear": {"w": w, "b": jnp.concatenate([i, g, f - 1, o])}}
+from jaxlstm.interop import to_haiku
 
 
 def prepare(problem: Problem, which: str) -> Program:
@@ -32,4 +19,4 @@ def prepare(problem: Problem, which: str) -> Program:
     def apply(weights, xs):
         return transformed.apply(weights, None, xs)  # it draws nothing at random
 
-    return compile_jax(Adapter(convert, apply), problem, which)
+    return compile_jax(Adapter(to_haiku, apply), problem, which)

@@ -7,12 +7,7 @@ os.environ["KERAS_BACKEND"] = "jax"  # read once, when keras is imported
 import keras
 
 from benchmarks.programs import Adapter, Problem, Program, compile_jax
-from jaxlstm import LSTMParams
-
-
-def convert(params: LSTMParams) -> list:
-    """kernel, recurrent_kernel, bias: the same layout."""
-    return list(params)
+from jaxlstm.interop import to_keras
 
 
 def prepare(problem: Problem, which: str) -> Program:
@@ -25,4 +20,4 @@ def prepare(problem: Problem, which: str) -> Program:
         ys, _ = layer.stateless_call(weights, others, xs)
         return ys
 
-    return compile_jax(Adapter(convert, apply), problem, which)
+    return compile_jax(Adapter(to_keras, apply), problem, which)

@@ -4,13 +4,13 @@ import time
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import torch
 
 from benchmarks.machine import cores
 from benchmarks.programs import Problem, Program
 from jaxlstm import LSTMParams
+from jaxlstm.interop import torch_arrays
 
 
 def device() -> torch.device:
@@ -24,9 +24,8 @@ def tensor(array: jax.Array) -> torch.Tensor:
 
 
 def convert(params: LSTMParams) -> dict[str, Any]:
-    """Weights transposed, gates in the same order. The second bias is a constant zero."""
-    zeros = jnp.zeros_like(params.b)
-    return {"weight_ih_l0": params.w_x.T, "weight_hh_l0": params.w_h.T, "bias_ih_l0": params.b, "bias_hh_l0": zeros}
+    """The state dict of one layer. Its second bias is a constant zero."""
+    return torch_arrays((params,))
 
 
 def prepare(problem: Problem, which: str) -> Program:

@@ -1,0 +1,107 @@
+"""Models as ONNX, for runtimes that know nothing of JAX: one file, made of standard operators.
+
+`Model.graph` builds it from the layers in `jaxlstm.deploy.graph`; the functions below are those of
+`jaxlstm.models` once more, in its nodes. Sequences go in and come out batch first.
+"""
+
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import onnx
+from onnx import helper
+
+from jaxlstm import files
+from jaxlstm.cell import Activation, LSTMParams
+from jaxlstm.deploy.graph import Graph, compacted, dense, embed, lstm, one_hot, pick, time_major
+from jaxlstm.deploy.model import Model
+from jaxlstm.models import ClassifierParams, TaggerParams
+
+OPSET, IR_VERSION = 17, 8  # of 2022: what the operators need, for the sake of older runtimes
+
+
+def save(path: Path, model: Model) -> None:
+    """Writes a model, once onnx's own checker has passed it.
+
+    Raises:
+      ValueError: a model without a graph, or one that ONNX has no operator for.
+    """
+    files.write(path, onnx_model(model).SerializeToString())
+
+
+def onnx_model(model: Model) -> onnx.ModelProto:
+    """The model as ONNX holds it, checked.
+
+    Raises:
+      ValueError: a model without a graph, or one that ONNX has no operator for.
+    """
+    if model.graph is None:
+        raise ValueError("model.graph: expected a function that builds the nodes, got None")
+    graph = Graph()
+    results = model.graph(graph, model.params, *model.inputs)
+    results = (results,) if isinstance(results, str) else results
+    if len(results) != len(model.outputs):
+        raise ValueError(f"model.outputs: expected {len(results)} names, got {', '.join(model.outputs)}")
+    for result, name in zip(results, model.outputs, strict=True):
+        graph.nodes.append(helper.make_node("Identity", [result], [name]))
+    inputs = [
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape)
+        for name, (shape, dtype) in model.inputs.items()
+    ]
+    outputs = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in model.outputs]
+    built = helper.make_model(
+        helper.make_graph(graph.nodes, "jaxlstm", inputs, outputs, graph.constants),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="jaxlstm",
+    )
+    built = onnx.shape_inference.infer_shapes(built, check_type=True, strict_mode=True)
+    onnx.checker.check_model(built, full_check=True)
+    return built
+
+
+def classify(graph: Graph, params: ClassifierParams, inputs: str, *, mask: str = "", lengths: str = "") -> str:
+    """Inputs [B, T, D], or ids [B, T] with an embedding -> logits [B, N]. Give `lengths`, or with ids `mask`.
+
+    Raises:
+      ValueError: a mask without an embedding.
+    """
+    if mask:
+        if params.embedding is None:
+            raise ValueError("mask: expected lengths where the inputs are vectors, got a mask")
+        inputs, lengths = compacted(graph, mask, inputs)
+    xs = inputs if params.embedding is None else embed(graph, params.embedding, inputs)
+    h, _, _ = lstm(graph, params.lstm, time_major(graph, xs), lengths)
+    return dense(graph, params.head, graph.add("Squeeze", h, graph.constant([0], np.int64)))
+
+
+def tag(graph: Graph, params: TaggerParams, xs: str, *, lengths: str = "", activation: Activation = jnp.tanh) -> str:
+    """Xs [B, T, D] -> logits, or other outputs, [B, T, N]."""
+    _, _, ys = lstm(graph, params.lstm, time_major(graph, xs), lengths, activation=activation)
+    return time_major(graph, dense(graph, params.head, ys))
+
+
+def log_probabilities(graph: Graph, params: TaggerParams, symbols: str, start: int) -> str:
+    """Symbols [B, T] -> log P(s_t | start, s_1 .. s_{t-1}) [B, T]."""
+    axis, zero = graph.constant([1], np.int64), graph.constant([0], np.int64)
+    first = graph.add("Slice", symbols, zero, graph.constant([1], np.int64), axis)
+    first = graph.add("Expand", graph.constant([start], np.int32), graph.add("Shape", first))
+    all_but_the_last = graph.add("Slice", symbols, zero, graph.constant([-1], np.int64), axis)
+    before = graph.add("Concat", first, all_but_the_last, axis=1)
+    logits = tag(graph, params, one_hot(graph, before, params.head.b.shape[0]))
+    return pick(graph, graph.add("LogSoftmax", logits, axis=-1), symbols)
+
+
+def encode(graph: Graph, encoder: LSTMParams, xs: str, *, activation: Activation = jnp.tanh) -> str:
+    """Xs [B, T, D] -> the code [B, H]."""
+    h, _, _ = lstm(graph, encoder, time_major(graph, xs), activation=activation)
+    return graph.add("Squeeze", h, graph.constant([0], np.int64))
+
+
+def decode(graph: Graph, decoder: TaggerParams, code: str, like: str, *, activation: Activation = jnp.tanh) -> str:
+    """The code [B, H] -> outputs [B, T, D], as many steps as `like` [B, T, ...] has."""
+    one = graph.constant([1], np.int64)
+    steps = graph.add("Gather", graph.add("Shape", like), one, axis=0)
+    shape = graph.add("Concat", one, steps, one, axis=0)
+    repeated = graph.add("Expand", graph.add("Unsqueeze", code, one), shape)
+    return tag(graph, decoder, repeated, activation=activation)

@@ -1,0 +1,113 @@
+"""Flax: the weights of its LSTM cells, linen and NNX.
+
+A gate has a kernel for the input and one for the hidden state; the bias is that of the second:
+
+    linen LSTMCell, OptimizedLSTMCell   i{gate} {kernel [D, H]}, h{gate} {kernel [H, H], bias [H]} for i, f, g, o
+    nnx LSTMCell                        the same, but `if_` for `if`
+    nnx OptimizedLSTMCell               dense_i {kernel [D, 4H]}, dense_h {kernel [H, 4H], bias [4H]}
+
+An RNN keeps its cell under `cell`; a Bidirectional keeps two RNNs, `forward_rnn` and `backward_rnn`.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxlstm.cell import LSTMParams
+from jaxlstm.interop.checks import expect, plain, taken
+from jaxlstm.interop.params import BidirectionalParams, Direction, Layer
+
+if TYPE_CHECKING:
+    from flax import nnx
+
+FORMS = ("linen", "nnx", "nnx-optimized")
+_DIRECTIONS = ("forward_rnn", "backward_rnn")
+
+
+def from_flax(source: "nnx.Module | Mapping[str, Any]") -> Layer:
+    """The parameters of one linen LSTM, an NNX cell, RNN or Bidirectional, or its state as a dict.
+
+    Args:
+      source: of linen the dict of one cell; `params`, and the `cell` of an RNN, around it are taken off.
+
+    Returns:
+      LSTMParams, or BidirectionalParams for a Bidirectional.
+
+    Raises:
+      ValueError: a missing key, a wrong shape, a module of another kind, or other activations.
+    """
+    weights = _unwrapped(source if isinstance(source, Mapping) else _state_of(source))
+    if weights.keys() == set(_DIRECTIONS):
+        return BidirectionalParams(*(_direction(_unwrapped(weights[name])) for name in _DIRECTIONS))
+    return _direction(weights)
+
+
+def to_flax(layer: Layer, form: str = "linen") -> dict[str, Any]:
+    """The parameters of a cell, or of a Bidirectional; the dict can be traced and differentiated.
+
+    Args:
+      layer: LSTMParams or BidirectionalParams.
+      form: "linen" for both its cells: `cell.apply({"params": to_flax(params)}, carry, x)`;
+        "nnx" for `nnx.LSTMCell` and "nnx-optimized" for `nnx.OptimizedLSTMCell`:
+        `nnx.update(cell, to_flax(params, "nnx"))`.
+
+    Raises:
+      ValueError: a projection, or an unknown form.
+    """
+    if form not in FORMS:
+        raise ValueError(f"form: expected one of {', '.join(map(repr, FORMS))}, got {form!r}")
+    if isinstance(layer, BidirectionalParams):
+        return {name: {"cell": _cell(part, form)} for name, part in zip(_DIRECTIONS, layer, strict=True)}
+    return _cell(layer, form)
+
+
+def _unwrapped(weights: Mapping[str, Any]) -> Mapping[str, Any]:
+    while len(weights) == 1 and next(iter(weights)) in ("params", "cell"):
+        (weights,) = weights.values()
+    return weights
+
+
+def _direction(weights: Mapping[str, Any]) -> LSTMParams:
+    flat = {"/".join(entry.key for entry in path): leaf for path, leaf in jax.tree.leaves_with_path(weights)}
+    if any(name.startswith("dense_") for name in flat):
+        w_h = taken(flat, "dense_h/kernel", (None, None))
+        return _params(flat, "dense_i", "dense_h", w_h.shape[0], 4 * w_h.shape[0])
+    hidden = taken(flat, "hi/kernel", (None, None)).shape[0]
+    forget = "if_" if any(name.startswith("if_") for name in flat) else "if"
+    inputs = ("ii", forget, "ig", "io")
+    gates = [_params(flat, i, h, hidden, hidden) for i, h in zip(inputs, ("hi", "hf", "hg", "ho"), strict=True)]
+    return LSTMParams(*(jnp.concatenate(leaves, axis=-1) for leaves in zip(*gates, strict=True)))
+
+
+def _params(flat: Mapping[str, Any], i: str, h: str, hidden: int, width: int) -> LSTMParams:
+    return LSTMParams(
+        taken(flat, f"{i}/kernel", (None, width)),
+        taken(flat, f"{h}/kernel", (hidden, width)),
+        taken(flat, f"{h}/bias", (width,)),
+    )
+
+
+def _cell(direction: Direction, form: str) -> dict[str, Any]:
+    params = plain("layer", direction)
+    if form == "nnx-optimized":
+        return {"dense_i": {"kernel": params.w_x}, "dense_h": {"kernel": params.w_h, "bias": params.b}}
+    cell: dict[str, Any] = {}
+    for gate, w_x, w_h, b in zip("ifgo", *(jnp.split(leaf, 4, axis=-1) for leaf in params), strict=True):
+        cell["if_" if form == "nnx" and gate == "f" else f"i{gate}"] = {"kernel": w_x}
+        cell[f"h{gate}"] = {"kernel": w_h, "bias": b}
+    return cell
+
+
+def _state_of(module: Any) -> Mapping[str, Any]:
+    from flax import nnx
+
+    cells: list[Any] = [part for _, part in nnx.iter_modules(module)] if isinstance(module, nnx.Module) else []
+    cells = [cell for cell in cells if isinstance(cell, nnx.LSTMCell | nnx.OptimizedLSTMCell)]
+    if not cells:
+        raise ValueError(f"source: expected parameters or an NNX module with an LSTM cell, got {type(module).__name__}")
+    for cell in cells:
+        expect("gate_fn", cell.gate_fn, jax.nn.sigmoid, "no other is supported")
+        expect("activation_fn", cell.activation_fn, jnp.tanh, "convert its nnx.state, and give lstm activation=...")
+    return nnx.to_pure_dict(nnx.state(module, nnx.Param))

@@ -1,0 +1,236 @@
+"""Finished runs of the five systems: exported, asked, and asked from several threads. They are made, not trained."""
+
+import threading
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import autoencoder, cumsum, echo, langid, sentiment
+from experiments.__main__ import main
+from experiments.predict import load_predictor
+from experiments.systems import SYSTEMS, open_finished
+from jaxlstm import lstm, models
+from jaxlstm.data.text import Alphabet
+from jaxlstm.deploy.model import Input, Model
+from jaxlstm.deploy.predictor import Predictor
+from jaxlstm.errors import CheckpointError, UserError
+from jaxlstm.runs import Run, write_json
+
+KEY = jax.random.key(0)
+WORDS = ["film", "the", "wonderful", "dull", "a", "of", "time"]
+
+
+def randomised(params):
+    leaves, structure = jax.tree.flatten(params)
+    keys = jax.random.split(KEY, len(leaves))
+    drawn = [jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=True)]
+    return jax.tree.unflatten(structure, drawn)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A run folder of each system, its parameters drawn at random."""
+    root = tmp_path_factory.mktemp("runs")
+    alphabet = Alphabet("abcdefghij ")
+    configs = {
+        "echo": echo.Config(length=6, num_symbols=5, hidden_size=4),
+        "cumsum": cumsum.Config(length=5, hidden_size=4),
+        "autoencoder": autoencoder.Config(length=4, hidden_size=8),
+        "langid": langid.Config(window=4, hidden_size=5),
+        "sentiment": sentiment.Config(num_words=10, length=20, embedding_size=4, hidden_size=3),
+    }
+    spellers = (models.init_language_model(key, alphabet.size, 5) for key in jax.random.split(KEY))
+    alone, composite = autoencoder.init(KEY, KEY, configs["autoencoder"])
+    params = {
+        "echo": echo.init(KEY, configs["echo"]),
+        "cumsum": cumsum.init(KEY, configs["cumsum"]),
+        "autoencoder": {"alone": alone, "composite": composite},
+        "langid": dict(zip(langid.LANGUAGES, spellers, strict=True)),
+        "sentiment": sentiment.init(KEY, configs["sentiment"]),
+    }
+    runs = {name: Run.create(root, name, config) for name, config in configs.items()}
+    for name, run in runs.items():
+        run.save_parameters(randomised(params[name]))
+    write_json(runs["langid"].folder / "alphabet.json", alphabet.characters)
+    write_json(runs["sentiment"].folder / "vocabulary.json", WORDS)
+    return {name: run.folder for name, run in runs.items()}
+
+
+@pytest.mark.parametrize("setting", ["conditional", "reverse"])
+def test_an_autoencoder_whose_decoder_stays_in_jax_is_refused(setting, tmp_path):
+    run = Run.create(tmp_path, "autoencoder", autoencoder.Config(**{setting: True}))
+    with pytest.raises(UserError, match="expected a run without --conditional and --reverse"):
+        autoencoder.deployed(run)
+
+
+def random_inputs(model, batch, time):
+    ((shape, dtype),) = model.inputs.values()
+    rng, shape = np.random.default_rng(0), (batch, time, *shape[2:])
+    array = rng.integers(1, 5, shape) if np.dtype(dtype).kind == "i" else rng.random(shape)
+    array = array.astype(dtype)
+    if np.dtype(dtype).kind == "i":
+        array[0, :2] = 0  # for sentiment, padding on the left
+    return array
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_both_exports_compute_what_the_run_does(folders, system, capsys):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    pytest.importorskip("flatbuffers", reason="flatbuffers is not installed")
+    pytest.importorskip("onnx", reason="ONNX is not installed")
+    folder = folders[system]
+    for form in ("onnx", "stablehlo"):
+        assert main(["export", str(folder), "--format", form]) == 0
+    deployed = SYSTEMS[system].deployed(open_finished(folder)[1])
+    printed = capsys.readouterr().out
+    for name, model in deployed.items():
+        (input_name,) = model.inputs
+        assert f"{name}.onnx: {input_name} [batch, time" in printed
+        path = folder / "export" / f"{name}.onnx"
+        session = onnxruntime.InferenceSession(path)
+        exported = jax.export.deserialize(bytearray(path.with_suffix(".stablehlo").read_bytes()))
+        array = random_inputs(model, 3, 6)
+        expected = jax.tree.leaves(model.apply(model.params, array))
+        assert all(want.std() > 0.01 for want in expected)  # so that the comparison means something
+        for got, want in zip(session.run(None, {input_name: array}), expected, strict=True):
+            np.testing.assert_allclose(got, want, rtol=0, atol=1e-5)
+        for got, want in zip(jax.tree.leaves(exported.call(array)), expected, strict=True):
+            np.testing.assert_allclose(got, want, rtol=0, atol=1e-6)
+
+
+def test_sentiment_reads_texts_and_ids(folders):
+    predict = load_predictor(folders["sentiment"])
+    texts = ["a wonderful film", "a dull film, of the time" * 9, "Wonderful!"]
+    together = predict(texts)
+    assert together.shape == (3,)
+    # One at a time, and left-padded as in training, the same.
+    run = open_finished(folders["sentiment"])[1]
+    params = sentiment.deployed(run)["sentiment"].params
+    ids = sentiment.imdb.encode_texts(texts, WORDS, 10, 20)
+    expected = jax.nn.sigmoid(sentiment.logits_of(params, ids))
+    np.testing.assert_allclose(together, expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(np.concatenate([predict([text]) for text in texts]), expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(predict(list(ids)), expected, rtol=0, atol=1e-6)
+    assert predict([]).shape == (0,)
+
+
+def test_langid_reads_texts_longer_and_shorter_than_its_window(folders):
+    predict = load_predictor(folders["langid"])
+    run = open_finished(folders["langid"])[1]
+    deployed, alphabet = langid.deployed(run), Alphabet(run.read_json("alphabet.json"))
+    texts = ["a bad cafe", "ab", "I", "abcd"]
+    actual = predict(texts)
+    for name, model in deployed.items():
+        for text, got in zip(texts, actual[name], strict=True):
+            # Each character from the four that end with it, or from the first ones.
+            want = 0.0
+            for end in range(1, len(text) + 1):
+                part = alphabet.encode(text.lower()[max(0, end - 4) : end])
+                want += float(model.apply(model.params, part)[-1])
+            np.testing.assert_allclose(got, want, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("system", "shapes"),
+    [("echo", [(2, 5)]), ("cumsum", [(2, 5)]), ("autoencoder", [(2, 4, 1), (2, 3, 1)])],
+)
+def test_the_others_take_arrays(folders, system, shapes):
+    predict = load_predictor(str(folders[system]))
+    array = {
+        "echo": np.ones((2, 6), np.int32), "cumsum": np.ones((2, 5)), "autoencoder": np.ones((2, 4, 1), np.float32),
+    }[system]  # fmt: skip
+    assert [leaf.shape for leaf in jax.tree.leaves(predict(array))] == shapes
+
+
+def test_errors_are_one_line(folders, tmp_path, capsys):
+    for system in ("langid", "sentiment"):
+        predict = load_predictor(folders[system])
+        with pytest.raises(UserError, match=r"^texts: expected a list of them, got one text$"):
+            predict("a film")
+        with pytest.raises(UserError, match=r"^texts\[1\]: expected at least one word, got none$"):
+            predict(["a film", " "])
+    with pytest.raises(CheckpointError, match=r"no readable config\.json"):
+        load_predictor(tmp_path)
+    (tmp_path / "config.json").write_text('{"system": "chess"}')
+    assert main(["export", str(tmp_path)]) == 2
+    assert "expected a run of one of echo, cumsum, autoencoder, langid, sentiment" in capsys.readouterr().err
+
+
+# Predictor
+
+
+def counted(with_lengths=False):
+    """A model that notes each time it is traced."""
+    traces = []
+
+    def apply(params, xs, lengths=None):
+        traces.append(xs.shape)
+        return lstm(params, xs, lengths=lengths)[0].h
+
+    inputs = {"xs": Input(("batch", "time", 2), np.float32)}
+    if with_lengths:
+        inputs["lengths"] = Input(("batch",), np.int32)
+    return Model(apply, models.init_tagger(KEY, 2, 3, 1).lstm, inputs, ("h",)), traces
+
+
+def sequences_of(*lengths):
+    rng = np.random.default_rng(0)
+    return [rng.standard_normal((length, 2)).astype(np.float32) for length in lengths]
+
+
+def test_ragged_sequences_in_one_call():
+    model, _ = counted(with_lengths=True)
+    sequences = sequences_of(3, 0, 11)
+    got = Predictor(model)(sequences)
+    for row, sequence in zip(got, sequences, strict=True):
+        np.testing.assert_allclose(row, lstm(model.params, sequence)[0].h, rtol=0, atol=1e-6)
+
+
+def test_each_bucket_is_compiled_once():
+    model, traces = counted(with_lengths=True)
+    predict = Predictor(model)
+    for lengths in ((1,), (8,), (2, 5), (9,), (3,), (16, 16), (1, 7)):
+        predict(sequences_of(*lengths))
+    assert sorted(shape[:2] for shape in traces) == [(1, 8), (1, 16), (2, 8), (2, 16)] == predict.compiled
+
+
+def test_threads_that_come_together_compile_once(monkeypatch):
+    model, _ = counted(with_lengths=True)
+    compiled, jit = [], jax.jit
+    predict, sequences = Predictor(model), sequences_of(5, 7)
+    expected = lstm(model.params, sequences[1])[0].h
+    start, results = threading.Barrier(8), {}
+
+    def ask(number):
+        start.wait()
+        for _ in range(5):
+            results[number] = predict(sequences[1:] if number % 2 else sequences)
+
+    # A trace is kept by JAX, so that a second compilation would not trace again; this counts them all.
+    monkeypatch.setattr(jax, "jit", lambda function: compiled.append(function) or jit(function))
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert predict.compiled == [(1, 8), (2, 8)]
+    assert len(compiled) == 2
+    assert results.keys() == set(range(8))
+    for result in results.values():
+        np.testing.assert_allclose(result[-1], expected, rtol=0, atol=1e-6)
+
+
+def test_predictor_errors():
+    model, _ = counted()
+    predict = Predictor(model, [4, 2])
+    for sequences, message in (
+        (sequences_of(5), "sequences: expected at most 4 steps, got 5"),
+        ([np.zeros((2, 3), np.float32)], r"sequences\[0\]: expected shape \[time, 2\], got \[2, 3\]"),
+        ([np.zeros((2, 2), np.float32), np.float32(1)], r"sequences\[1\]: expected shape \[time, 2\], got \[\]"),
+        ([np.zeros((2, 2), np.complex64)], r"sequences\[0\]: expected float32, got complex64"),
+    ):
+        with pytest.raises(ValueError, match="^" + message):
+            predict(sequences)
+    with pytest.raises(ValueError, match=r"^model\.inputs: expected \[batch, time, \.\.\.\] and perhaps lengths, got"):
+        Predictor(model._replace(inputs={"xs": Input(("time", "batch", 2), np.float32)}))

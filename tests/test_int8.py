@@ -1,0 +1,89 @@
+"""Weights in eight bits: how far they are off, what stays, and that a model runs with them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxlstm import models, weights
+from jaxlstm.deploy.int8 import Int8, dequantise, quantise, size_in_bytes
+from jaxlstm.deploy.model import Input, Model
+
+pytestmark = pytest.mark.usefixtures("strict_ranks")
+
+
+def classifier():
+    return models.init_classifier(jax.random.key(0), 16, 32, 2, vocabulary_size=40)
+
+
+def test_by_hand():
+    params = {"w": jnp.array([[1.27, 0.0, -2.0], [-0.634, 0.0, 1.0]]), "b": jnp.array([0.1, 0.2, 0.3])}
+    quantised = quantise(params)
+    np.testing.assert_array_equal(quantised["w"].q, [[127, 0, -127], [-63, 0, 64]])  # 63.5 rounds to the even 64
+    np.testing.assert_allclose(quantised["w"].scale, [0.01, 1, 2 / 127], rtol=1e-6)
+    np.testing.assert_array_equal(quantised["b"], params["b"])
+    np.testing.assert_allclose(dequantise(quantised)["w"][:, 0], [1.27, -0.63], rtol=1e-6)
+
+
+def test_every_weight_is_off_by_half_a_scale_at_most():
+    params = classifier()
+    quantised = quantise(params)
+    for path, leaf in jax.tree.leaves_with_path(quantised, is_leaf=lambda leaf: isinstance(leaf, Int8)):
+        if isinstance(leaf, Int8):
+            name = jax.tree_util.keystr(path, simple=True, separator=".")
+            off = np.abs(weights.named(params)[name] - weights.named(dequantise(quantised))[name])
+            assert (off <= np.asarray(leaf.scale) * 0.50001).all(), name
+            assert off.max() > 0.3 * leaf.scale.max()  # it is rounded, and not by less
+    matrices = [leaf for leaf in jax.tree.leaves(params) if leaf.ndim == 2]
+    saved = sum(3 * leaf.size - 4 * leaf.shape[1] for leaf in matrices)  # one byte of four, and the scales
+    assert size_in_bytes(quantised) == size_in_bytes(params) - saved
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_a_model_runs_with_them_in_the_dtype_it_had(dtype):
+    params = jax.tree.map(lambda leaf: leaf.astype(dtype), classifier())
+    ids = jax.random.randint(jax.random.key(1), (4, 9), 0, 40)
+    logits = jax.jit(lambda quantised: models.classify(dequantise(quantised), ids))(quantise(params))
+    assert logits.dtype == dtype
+    expected = models.classify(params, ids).astype(jnp.float32)
+    assert 0 < np.abs(logits.astype(jnp.float32) - expected).max() < 0.03 * np.abs(expected).max()
+
+
+def test_they_save_and_load(tmp_path):
+    quantised = quantise(classifier())
+    weights.save(tmp_path / "a.safetensors", quantised)
+    loaded, _ = weights.load(tmp_path / "a.safetensors", jax.eval_shape(lambda: quantise(classifier())))
+    jax.tree.map(np.testing.assert_array_equal, loaded, quantised)
+    assert loaded.lstm.w_h.q.dtype == np.int8
+
+
+def test_weights_that_are_not_finite_are_named():
+    params = classifier()
+    broken = params._replace(lstm=params.lstm._replace(w_h=params.lstm.w_h.at[0, 0].set(jnp.nan)))
+    with pytest.raises(ValueError, match=r"^lstm\.w_h: expected finite weights, got some that are not"):
+        quantise(broken)
+
+
+def test_the_benchmark_serves_the_same_model_in_five_ways(tmp_path):
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    onnx = pytest.importorskip("jaxlstm.deploy.onnx", reason="ONNX is not installed")
+    from benchmarks.int8 import by_batch, ways_of
+
+    params = classifier()
+
+    def apply(params, ids):
+        return models.classify(params, ids)
+
+    def graph(graph, params, ids):
+        return onnx.classify(graph, params, ids)
+
+    model = Model(apply, params, {"ids": Input(("batch", "time"), np.int32)}, ("logits",), graph)
+    ways = ways_of(model, tmp_path)
+    ids = np.random.default_rng(0).integers(0, 40, (3, 9)).astype(np.int32)
+    exact, *others = (by_batch(way.ask, ids) for way in ways)
+    for way, got in zip(ways[1:], others, strict=True):
+        off = np.abs(got - exact).max() / np.abs(exact).max()
+        assert 1e-3 < off < 0.05 if "int8" in way.name else off < 1e-5, way.name
+    sizes = {way.name: way.bytes for way in ways}
+    assert sizes["int8, in memory"] == sizes["int8, widened once"] < 0.31 * sizes["float32"]
+    assert sizes["onnx int8"] < sizes["onnx float32"]
