@@ -569,3 +569,15 @@ def test_end_to_end_needs_keras(tmp_path, monkeypatch):
     monkeypatch.setattr(end_to_end, "installed", lambda package: False)
     with pytest.raises(end_to_end.OptionError, match="keras: not installed"):
         end_to_end.run(end_to_end.Options(out=tmp_path))
+
+
+def test_seconds_count_where_every_figure_is_reached():
+    from benchmarks import to_target
+
+    assert to_target.reached("echo", {"accuracy": 1.0})
+    assert not to_target.reached("echo", {"accuracy": 0.9999})
+    assert to_target.reached("cumsum", {"step_accuracy": 0.999, "sequence_accuracy": 0.99})
+    assert not to_target.reached("cumsum", {"step_accuracy": 0.9995, "sequence_accuracy": 0.98})
+    errors = dict.fromkeys(to_target.TARGETS["autoencoder"], 0.003)
+    assert to_target.reached("autoencoder", errors)
+    assert not to_target.reached("autoencoder", errors | {"prediction_max_abs_error": 0.0031})
