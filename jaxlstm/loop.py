@@ -45,18 +45,13 @@ def _loop_jvp(step, reverse, unroll, primals, tangents):
             state, y = step(constants, state, inputs)
         return state, y, tape
 
-    def products():
-        """For each product of a step: which weight, and the shape and dtype of what comes out."""
-        found: list[tuple[int, Any]] = []
+    found: list[tuple[int, Any]] = []  # for each product of a step: which weight, and the type of what comes out
 
-        def first(constants, state, inputs):
-            tape = step_taped(None, constants, state, jax.tree.map(lambda leaf: leaf[0], inputs))[2]
-            found.extend(zip(tape.used, tape.outputs, strict=True))
+    def first(constants, state, inputs):
+        tape = step_taped(None, constants, state, jax.tree.map(lambda leaf: leaf[0], inputs))[2]
+        found.extend(zip(tape.used, map(jax.typeof, tape.outputs), strict=True))
 
-        jax.eval_shape(first, *primals)
-        return [(n, y.shape, y.dtype) for n, y in found]
-
-    found = products()
+    jax.eval_shape(first, *primals)
     steps = jax.tree.leaves(primals[2])[0].shape[0]
 
     def run(moved, probes):
@@ -70,15 +65,21 @@ def _loop_jvp(step, reverse, unroll, primals, tangents):
         state, (ys, xs) = jax.lax.scan(body, state, (inputs, probes), reverse=reverse, unroll=unroll)
         return (state, ys), xs
 
-    probes = [jnp.zeros((steps, *shape), dtype) for _, shape, dtype in found]
+    probes = [_zeros_over_steps(steps, aval) for _, aval in found]
     out, move, xs = jax.linearize(run, [leaves[n] for n in moving], probes, has_aux=True)
     d_probes = [
-        jnp.zeros_like(probe)
+        probe
         if isinstance(d_leaves[weights[n]], SymbolicZero)
         else over_steps(multiply if d_leaves[weights[n]].ndim > 2 else product_of_columns, x, d_leaves[weights[n]])
-        for (n, _, _), probe, x in zip(found, probes, xs, strict=True)
+        for (n, _), probe, x in zip(found, probes, xs, strict=True)
     ]
     return out, move([d_leaves[n] for n in moving], d_probes)
+
+
+def _zeros_over_steps(steps: int, aval: Any) -> Array:
+    """[T, ...], different on each device where a step's array is (`jaxlstm.parallel.on_each_device`)."""
+    zeros = jnp.zeros((steps, *aval.shape), aval.dtype)
+    return jax.lax.pcast(zeros, tuple(aval.vma), to="varying") if aval.vma else zeros
 
 
 def _with(leaves: list[Array], indices: list[int], values: list[Array]) -> list[Array]:
