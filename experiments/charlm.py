@@ -21,7 +21,7 @@ import optax
 import tyro
 
 from experiments.ngram import ngram_log_p
-from experiments.session import Options, begin, follow, require_at_least
+from experiments.session import Options, batch_size_for, begin, follow, require_at_least
 from experiments.writing import Writing, check_characters, show, write
 from jaxlstm import LSTMState, losses, models, plots, zero_state
 from jaxlstm.batches import in_order
@@ -176,7 +176,7 @@ def train_model(
     """Trains on windows in their order, the state carried from one to the next."""
     config = run.config
     _, key_training = jax.random.split(jax.random.key(config.seed))
-    rows = streams(train, min(config.batch_size, len(train) // config.window), config.window)
+    rows = streams(train, batch_size_for(len(train) // config.window, config, options), config.window)
     dropout = {"dropout": config.dropout, "recurrent_dropout": config.recurrent_dropout}
 
     def loss(params: models.TaggerParams, state: LSTMState, batch: Streams, key: jax.Array):

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from experiments.session import Options, begin, follow, require_at_least, require_texts, run_to_use
+from experiments.session import Options, batch_size_for, begin, follow, require_at_least, require_texts, run_to_use
 from jaxlstm import models, plots
 from jaxlstm.batches import batches_of, map_batches
 from jaxlstm.data.fetch import UnreachableError
@@ -168,7 +168,7 @@ def train_model(
     def loss(params: models.TaggerParams, ids: jax.Array, key: jax.Array):
         return -jnp.mean(models.log_probabilities(params, ids, START)), {}
 
-    batches = batches_of(ids, min(config.batch_size, len(ids)))
+    batches = batches_of(ids, batch_size_for(len(ids), config, options))
     schedule = optax.cosine_decay_schedule(config.learning_rate, epochs * batches.steps)
     with follow(run, epochs, stage) as on_epochs:
         return fit(

@@ -17,7 +17,7 @@ import optax
 import tyro
 from sklearn.metrics import confusion_matrix
 
-from experiments.session import Options, begin, follow, require_at_least, require_texts, run_to_use
+from experiments.session import Options, batch_size_for, begin, follow, require_at_least, require_texts, run_to_use
 from jaxlstm import losses, models, plots
 from jaxlstm.batches import batches_of, map_batches
 from jaxlstm.data import imdb
@@ -120,7 +120,7 @@ def main(
             "accuracy": float(losses.binary_accuracy(logits, labels)),
         }
 
-    batches = batches_of(train, min(config.batch_size, len(train_rows)))
+    batches = batches_of(train, batch_size_for(len(train_rows), config, options))
     schedule = optax.cosine_decay_schedule(config.learning_rate, config.epochs * batches.steps)
     with follow(run, config.epochs) as on_epochs:
         fitted = fit(

@@ -11,12 +11,15 @@ import time
 import zipfile
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from experiments.__main__ import main
+from experiments.session import batch_size_for
 from jaxlstm.data.sample import load_sample
+from jaxlstm.errors import UserError
 
 ROOT = Path(__file__).parent.parent
 ECHO = ["echo", "--length", "8", "--num-symbols", "6", "--hidden-size", "5", "--test-size", "30"]
@@ -323,6 +326,18 @@ def test_bad_settings_are_named(tmp_path, capsys):
     line = error_of(capsys, "sentiment", "--dropout", "1", *runs)
     assert line == "error: --dropout: expected 0 or more and less than 1, got 1.0"
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(("examples", "devices", "expected"), [(100, 4, 32), (30, 4, 28), (30, 1, 30), (4, 4, 4)])
+def test_a_batch_holds_as_many_examples_as_the_devices_divide(examples, devices, expected):
+    options = SimpleNamespace(mesh=None if devices == 1 else SimpleNamespace(size=devices))
+    assert batch_size_for(examples, SimpleNamespace(batch_size=32), options) == expected
+
+
+def test_fewer_examples_than_devices_are_named():
+    options = SimpleNamespace(mesh=SimpleNamespace(size=4))
+    with pytest.raises(UserError, match=r"^--devices: expected at most 3, the number of examples, got 4$"):
+        batch_size_for(3, SimpleNamespace(batch_size=32), options)
 
 
 def test_a_diverging_run_is_named(tmp_path, capsys):
