@@ -20,15 +20,15 @@ The rule is a `custom_jvp`, not a `custom_vjp`: forward mode, Hessians and `vmap
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.custom_derivatives import SymbolicZero
 
 from jaxlstm.cell import Activation, Gates, LSTMParams, LSTMState, advance, cell_dtype, gates, product
+from jaxlstm.segments import in_segments
 
 
 class Walk(NamedTuple):
@@ -87,7 +87,7 @@ def _forward(walk, params, xs, state, mask, h_scale, *, linearise):
         z_x = _over_steps(product, xs, params.w_x)
         return jax.lax.scan(step, state, (z_x, mask), reverse=walk.reverse, unroll=walk.unroll)
 
-    return _scan_chunks(chunk, state, (xs, mask), walk)
+    return in_segments(chunk, state, (xs, mask), walk.chunk, walk.reverse)
 
 
 def _coefficients(gate: Gates, z: Array, old: LSTMState, new: LSTMState, activation: Activation) -> Coefficients:
@@ -149,38 +149,9 @@ def _recurrence_jvp(walk, primals, tangents):
 
     d_state = jax.tree.map(_instantiate, d_state, state, is_leaf=lambda leaf: isinstance(leaf, SymbolicZero))
     d_xs = None if isinstance(d_xs, SymbolicZero) else d_xs
-    (d_new_state, _), d_hs = _scan_chunks(chunk, (d_state, state.h), (d_xs, xs, hs, mask, coefficients), walk)
+    sequences = (d_xs, xs, hs, mask, coefficients)
+    (d_new_state, _), d_hs = in_segments(chunk, (d_state, state.h), sequences, walk.chunk, walk.reverse)
     return (new_state, hs), (d_new_state, d_hs)
-
-
-def _scan_chunks(function: Callable[..., tuple[Any, Any]], carry: Any, sequences: Any, walk: Walk) -> tuple[Any, Any]:
-    """`jax.lax.scan` by chunks: function(carry, sequences [K, ...]) -> carry, outputs [K, ...].
-
-    K is `walk.chunk`; the last of the steps are a shorter chunk where K does not divide them.
-    """
-    steps = jax.tree.leaves(sequences)[0].shape[0]
-    if walk.chunk >= steps:
-        return function(carry, sequences)
-    chunks, rest = divmod(steps, walk.chunk)
-    whole = chunks * walk.chunk
-
-    def over_chunks(carry, sequences):
-        sequences = jax.tree.map(lambda leaf: leaf.reshape(chunks, walk.chunk, *leaf.shape[1:]), sequences)
-        carry, outputs = jax.lax.scan(function, carry, sequences, reverse=walk.reverse)
-        return carry, jax.tree.map(lambda leaf: leaf.reshape(whole, *leaf.shape[2:]), outputs)
-
-    if not rest:
-        return over_chunks(carry, sequences)
-    first, last = (
-        jax.tree.map(lambda leaf, part=part: leaf[part], sequences) for part in (np.s_[:whole], np.s_[whole:])
-    )
-    if walk.reverse:
-        carry, last = function(carry, last)
-        carry, first = over_chunks(carry, first)
-    else:
-        carry, first = over_chunks(carry, first)
-        carry, last = function(carry, last)
-    return carry, jax.tree.map(lambda *parts: jnp.concatenate(parts), first, last)
 
 
 def _over_steps(product_of: Callable[[Array, Array], Array], xs: Array, w: Array) -> Array:

@@ -8,15 +8,7 @@ from typing import NamedTuple
 from jax import Array
 
 from jaxlstm.cell import LSTMParams
-
-
-class ProjectedLSTMParams(NamedTuple):
-    """An LSTM whose hidden state is projected to P numbers (Sak, Senior & Beaufays 2014)."""
-
-    w_x: Array  # [D, 4H]
-    w_h: Array  # [P, 4H]
-    b: Array  # [4H]
-    w_p: Array  # [H, P]
+from jaxlstm.cells import ProjectedLSTMParams
 
 
 Direction = LSTMParams | ProjectedLSTMParams

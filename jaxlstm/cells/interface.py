@@ -1,0 +1,77 @@
+"""What a cell is: a named tuple of pure functions, in the manner of optax's transformations.
+
+    params = cell.init(key, input_size, hidden_size)
+    state  = cell.zero_state(params, batch_shape, dtype)
+    z      = cell.project(params, xs)                     for all steps at once: what the inputs alone decide
+    state, y = cell.step(params, state, z)                the recurrence, one step
+
+Anything with these four functions runs under `jaxlstm.scan_cell`, with its masks, directions and gradients.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import DTypeLike
+
+from jaxlstm.cell import cell_dtype, product
+
+
+class Cell(NamedTuple):
+    """A recurrent cell; hashable.
+
+    Params and state are pytrees of arrays. Every leaf of the state is [..., N]; in a state with a field
+    `h`, that is the hidden state, which the recurrent product reads.
+    """
+
+    init: Callable[..., Any]  # (key, input_size, hidden_size, *, dtype, ...) -> params
+    project: Callable[[Any, Array], Any]  # (params, xs [N, D]) -> z, a pytree of arrays [N, ...]
+    # (params, state, z) -> (state, y [..., H]). A fourth argument h_scale [..., H], where it is given,
+    # multiplies h before the recurrent product and nowhere else: variational recurrent dropout.
+    step: Callable[..., tuple[Any, Array]]
+    zero_state: Callable[[Any, tuple[int, ...], DTypeLike], Any]  # (params, batch_shape, dtype) -> state
+
+
+def recurrent_product(h: Array, w_h: Array, h_scale: Array | None = None) -> Array:
+    """(h_scale * h) @ w_h, in the dtype of the cell state."""
+    return product(scaled(h, h_scale), w_h)
+
+
+def scaled(h: Array, h_scale: Array | None) -> Array:
+    """h_scale * h."""
+    return h if h_scale is None else h * jnp.broadcast_to(h_scale, h.shape)
+
+
+def biased(z: Array, b: Array) -> Array:
+    """z [..., N] + b [N]."""
+    return z + jnp.broadcast_to(b, z.shape).astype(z.dtype)
+
+
+def check_sizes(**sizes: int) -> None:
+    """Raises ValueError, naming the argument, for a size below 1."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{name}: expected at least 1, got {size}")
+
+
+def draw_weights(
+    key: Array, input_size: int, output_size: int, width: int, dtype: DTypeLike = jnp.float32
+) -> tuple[Array, Array]:
+    """w_x [input_size, width] Glorot uniform, w_h [output_size, width] orthogonal.
+
+    Raises:
+      ValueError: a size below 1.
+    """
+    check_sizes(input_size=input_size, hidden_size=output_size)
+    key_x, key_h = jax.random.split(key)
+    draw_dtype = cell_dtype(dtype)  # the QR decomposition behind `orthogonal` knows no bfloat16
+    w_x = jax.nn.initializers.glorot_uniform()(key_x, (input_size, width), draw_dtype)
+    w_h = jax.nn.initializers.orthogonal()(key_h, (output_size, width), draw_dtype)
+    return w_x.astype(dtype), w_h.astype(dtype)
+
+
+def bias(hidden_size: int, *blocks: float, dtype: DTypeLike) -> Array:
+    """[len(blocks) * H], each block filled with one number."""
+    return jnp.repeat(jnp.array(blocks, dtype), hidden_size)

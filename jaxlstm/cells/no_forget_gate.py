@@ -1,0 +1,43 @@
+"""The LSTM of 1997, which never forgets; to compare with.
+
+Hochreiter & Schmidhuber (1997), "Long short-term memory". The cell state is a running sum, and its gradient
+does not fade. The paper squashes the candidate to [-2, 2] and the cell state to [-1, 1] with scaled logistic
+functions; tanh stands for both here, as in every LSTM since.
+
+    z_t = x_t W_x + h_{t-1} W_h + b          three blocks: z_i, z_g, z_o
+    i_t = sigma(z_i)
+    g_t = tanh(z_g)
+    o_t = sigma(z_o)
+    c_t = c_{t-1} + i_t * g_t
+    h_t = o_t * tanh(c_t)
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import DTypeLike
+
+from jaxlstm.cell import LSTMParams, LSTMState
+from jaxlstm.cells.interface import Cell, bias, draw_weights, recurrent_product
+from jaxlstm.cells.standard import project, zero_state
+
+
+def init(key: Array, input_size: int, hidden_size: int, *, dtype: DTypeLike = jnp.float32) -> LSTMParams:
+    """Fresh parameters, w_x [D, 3H], w_h [H, 3H] and b [3H] of zeros.
+
+    Raises:
+      ValueError: a size below 1.
+    """
+    w_x, w_h = draw_weights(key, input_size, hidden_size, 3 * hidden_size, dtype)
+    return LSTMParams(w_x, w_h, bias(hidden_size, 0, 0, 0, dtype=dtype))
+
+
+def step(params: LSTMParams, state: LSTMState, z: Array, h_scale: Array | None = None) -> tuple[LSTMState, Array]:
+    """One step from the projected input [..., 3H]."""
+    z_i, z_g, z_o = jnp.split(z + recurrent_product(state.h, params.w_h, h_scale), 3, axis=-1)
+    c = state.c + jax.nn.sigmoid(z_i) * jnp.tanh(z_g)
+    h = (jax.nn.sigmoid(z_o) * jnp.tanh(c)).astype(state.h.dtype)
+    return LSTMState(h, c), h
+
+
+NO_FORGET_GATE = Cell(init, project, step, zero_state)

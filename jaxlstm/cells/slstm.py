@@ -1,0 +1,93 @@
+"""The sLSTM: an exponential input gate, with a normaliser that divides it out and a stabiliser against overflow.
+
+Beck, Poeppel, Spanring, Auer, Prudnikova, Kopp, Klambauer, Brandstetter & Hochreiter (2024), "xLSTM: extended long
+short-term memory", equations 8 to 17. The recurrent product is blockwise: the H units are in heads of H / heads
+units each, and W_h joins those of one head alone.
+
+    z_t = x_t W_x + h_{t-1} W_h + b          four blocks: z_i, z_f, z_g, z_o
+    f_t = sigma(z_f);  o_t = sigma(z_o);  g_t = tanh(z_g)
+    m_t = max(log f_t + m_{t-1}, z_i)        stabiliser
+    i'_t = exp(z_i - m_t)                    input gate exp(z_i), stabilised
+    f'_t = exp(log f_t + m_{t-1} - m_t)      forget gate, stabilised
+    c_t = f'_t * c_{t-1} + i'_t * g_t        cell state
+    n_t = f'_t * n_{t-1} + i'_t              normaliser, at least 1 after the first step
+    h_t = o_t * c_t / n_t
+
+c_t and n_t are held divided by exp(m_t), which h_t does not depend on. Before the first step m is minus
+infinity: nothing has been written.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import DTypeLike
+
+from jaxlstm.cell import LSTMParams, cell_dtype
+from jaxlstm.cells.interface import Cell, bias, check_sizes, draw_weights, scaled
+from jaxlstm.cells.standard import project
+
+
+class SLSTMState(NamedTuple):
+    """What a step hands to the next."""
+
+    h: Array  # [..., H]
+    c: Array  # [..., H]; this and all below float32 where h is bfloat16
+    n: Array  # [..., H]
+    m: Array  # [..., H]
+
+
+def init(
+    key: Array,
+    input_size: int,
+    hidden_size: int,
+    *,
+    heads: int = 1,
+    forget_bias: float = 1.0,
+    dtype: DTypeLike = jnp.float32,
+) -> LSTMParams:
+    """Fresh parameters, w_x [D, 4H], w_h [heads, H / heads, 4 H / heads] and b [4H].
+
+    Raises:
+      ValueError: a size below 1, or heads that do not divide H.
+    """
+    check_sizes(input_size=input_size, hidden_size=hidden_size, heads=heads)
+    if hidden_size % heads:
+        raise ValueError(f"heads: expected a divisor of hidden_size {hidden_size}, got {heads}")
+    units = hidden_size // heads
+    w_x, _ = draw_weights(key, input_size, hidden_size, 4 * hidden_size, dtype)
+    w_h = jnp.stack([draw_weights(k, units, units, 4 * units, dtype)[1] for k in jax.random.split(key, heads)])
+    return LSTMParams(w_x, w_h, bias(hidden_size, 0, forget_bias, 0, 0, dtype=dtype))
+
+
+def blockwise_product(h: Array, w_h: Array) -> Array:
+    """h [..., H] times w_h [heads, H / heads, 4 H / heads], head by head -> [..., 4H] in four blocks."""
+    heads, units, _ = w_h.shape
+    h = h.reshape(*h.shape[:-1], heads, units)
+    w_h = w_h.reshape(heads, units, 4, units)
+    v = jnp.einsum("...ku,kugv->...gkv", h, w_h, preferred_element_type=cell_dtype(h.dtype))
+    return v.reshape(*v.shape[:-3], 4 * heads * units)
+
+
+def step(params: LSTMParams, state: SLSTMState, z: Array, h_scale: Array | None = None) -> tuple[SLSTMState, Array]:
+    """One step from the projected input [..., 4H]."""
+    z = z + blockwise_product(scaled(state.h, h_scale), params.w_h)
+    z_i, z_f, z_g, z_o = jnp.split(z, 4, axis=-1)
+    log_f = jax.nn.log_sigmoid(z_f) + state.m
+    m = jnp.maximum(log_f, z_i)
+    i, f = jnp.exp(z_i - m), jnp.exp(log_f - m)
+    c = f * state.c + i * jnp.tanh(z_g)
+    n = f * state.n + i
+    h = (jax.nn.sigmoid(z_o) * c / n).astype(state.h.dtype)
+    return SLSTMState(h, c, n, m), h
+
+
+def zero_state(params: LSTMParams, batch_shape: tuple[int, ...], dtype: DTypeLike) -> SLSTMState:
+    """h, c and n of zeros, m of minus infinity."""
+    shape = (*batch_shape, params.b.size // 4)
+    zeros = jnp.zeros(shape, cell_dtype(dtype))
+    return SLSTMState(jnp.zeros(shape, dtype), zeros, zeros, jnp.full(shape, -jnp.inf, cell_dtype(dtype)))
+
+
+SLSTM = Cell(init, project, step, zero_state)

@@ -1,0 +1,48 @@
+"""What regularisation draws for one layer: once for all steps, outside of the loop over them.
+
+`jaxlstm.regularise` draws it, `scan_cell` applies it.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+
+class Noise(NamedTuple):
+    """The masks of one layer; what is None is not applied."""
+
+    x_scale: Array | None = None  # [..., D]: the inputs are multiplied by it, the same at every step
+    h_scale: Array | None = None  # [..., H]: so is h_{t-1} before the recurrent product
+    keep_h: Array | None = None  # [..., T, H or 1]: where a unit keeps its h_{t-1}; booleans, or probabilities
+    keep_c: Array | None = None  # [..., T, H or 1]: where it keeps all else of its state
+
+
+def zoned_out(new: Any, old: Any, keep_h: Array | None, keep_c: Array | None) -> Any:
+    """The state after a step, some of it kept from before: by booleans, or in the mean by probabilities."""
+
+    def kept(path: tuple, new: Array, old: Array) -> Array:
+        keep = keep_h if jax.tree_util.keystr(path, simple=True) == "h" else keep_c
+        if keep is None:
+            return new
+        keep = jnp.broadcast_to(keep, new.shape)
+        if keep.dtype == jnp.bool_:
+            return jnp.where(keep, old, new)
+        return (keep * old + (1 - keep) * new).astype(new.dtype)
+
+    return jax.tree_util.tree_map_with_path(kept, new, old)
+
+
+def replaced(change: Callable[[Any], Any], state: Any, y: Array) -> tuple[Any, Array]:
+    """The changed state, and y: where a step gave out a part of its state, that part as it is now."""
+    new = change(state)
+    (y,) = [b for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(new), strict=True) if a is y][:1] or [y]
+    return new, y
+
+
+def where(condition: Array, new: Any, old: Any) -> Any:
+    """Rows [B, N] of `new` where the condition [B] holds, else of `old`."""
+    return jax.tree.map(partial(jnp.where, condition[:, None]), new, old)

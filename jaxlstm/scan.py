@@ -1,0 +1,192 @@
+"""`scan_cell`: any cell over whole sequences, with the semantics of `lstm`.
+
+A new sequence may start within a row (`resets`), and a long one may be computed twice instead of kept
+(`checkpoint_every`).
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxlstm.cells.interface import Cell
+from jaxlstm.layout import (
+    Layout,
+    check_inputs,
+    check_shape,
+    checked_masking,
+    checked_steps,
+    flat_inputs,
+    flat_mask,
+    flat_rows,
+    flat_steps,
+    layout_of,
+    outputs_in_place,
+    rows_in_place,
+)
+from jaxlstm.noise import Noise, replaced, where, zoned_out
+from jaxlstm.parallel import on_each_device
+from jaxlstm.segments import in_segments
+from jaxlstm.sequence import UNROLLED_STEPS
+
+
+def scan_cell(
+    cell: Cell,
+    params: Any,
+    xs: Array,
+    state: Any = None,
+    *,
+    lengths: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    reverse: bool = False,
+    time_major: bool = False,
+    resets: ArrayLike | None = None,
+    noise: Noise | None = None,
+    checkpoint_every: int | None = None,
+    unroll: int | None = None,
+) -> tuple[Any, Array]:
+    """Runs a cell over whole sequences.
+
+    A masked step carries the state through unchanged, gives an output of zeros and passes no
+    gradient, whatever its input holds (NaN included).
+
+    Args:
+      cell: one of `jaxlstm.cells`, or your own `Cell`.
+      params: the cell's weights, as `cell.init` makes them.
+      xs: [..., T, D] inputs with any number of batch dimensions, in the dtype of the parameters.
+      state: before the first step; `cell.zero_state` by default.
+      lengths: integers [...], the number of valid steps of each sequence, at the left; 0 to T.
+      mask: booleans [..., T], True where a step is valid. Give `lengths` or `mask`, not both.
+      reverse: walks from the last valid step back to the first. Outputs stay in place.
+      time_major: xs is [T, ..., D], the outputs [T, ..., H], mask and resets [T, ...].
+      resets: booleans [..., T], True where a new sequence starts, valid there or not: the walk enters it,
+        from whichever end, with `cell.zero_state`. What is packed into one row so equals separate rows.
+      noise: what `jaxlstm.regularise.draw_noise` draws.
+      checkpoint_every: k, keeps the state at every k-th step alone and computes the steps between once
+        more in the backward pass. Memory is least near the square root of T.
+      unroll: steps in one turn of the loop. None: all of a sequence of up to 8 steps, else 1.
+
+    Returns:
+      The state after the last valid step walked, and the outputs ys [..., T, H].
+
+    Raises:
+      ValueError: names the argument, what was expected and what came.
+    """
+    check_inputs(xs)
+    _check_params(params, xs)
+    for name, value in (("unroll", unroll), ("checkpoint_every", checkpoint_every)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name}: expected at least 1, got {value}")
+    layout = layout_of(xs, time_major)
+    if state is None:
+        state = cell.zero_state(params, layout.batch_shape, xs.dtype)
+    else:
+        _check_state(cell, params, state, layout, xs)
+    if noise is not None:
+        xs, noise = _apply_to_inputs(noise, xs, layout)
+    lengths, mask = checked_masking(layout, lengths, mask)
+    if resets is not None:
+        resets = checked_steps("resets", resets, layout, "True where a new sequence starts")
+    if unroll is None:
+        unroll = layout.steps if isinstance(layout.steps, int) and 1 <= layout.steps <= UNROLLED_STEPS else 1
+    segment = checkpoint_every or max(layout.steps, 1)
+    return _run(
+        cell, params, xs, state, lengths, mask, resets, noise, layout, reverse, unroll, segment, bool(checkpoint_every)
+    )
+
+
+@partial(jax.jit, static_argnums=(0, 8, 9, 10, 11, 12))
+def _run(cell, params, xs, state, lengths, mask, resets, noise, layout, reverse, unroll, segment, checkpointed):
+    mask = flat_mask(layout, lengths, mask)
+    xs = flat_inputs(layout, xs, mask)
+    if resets is not None:
+        resets = flat_steps(layout, resets)
+        if reverse:  # the walk enters a sequence at its last step, the one before another starts
+            resets = jnp.concatenate([resets[1:], jnp.zeros_like(resets[:1])])
+    keep = None if noise is None else (noise.keep_h, noise.keep_c)
+    h_scale = None if noise is None else noise.h_scale
+
+    def walk(params, over_steps, per_sequence):
+        state, h_scale = per_sequence
+
+        def segment_of(state, over_steps):
+            xs, *rest = over_steps
+            zs = _over_rows(partial(cell.project, params), xs)
+            step = partial(_step, cell, params, h_scale)
+            return jax.lax.scan(step, state, (zs, *rest), reverse=reverse, unroll=unroll)
+
+        if checkpointed:
+            segment_of = jax.checkpoint(segment_of, prevent_cse=False)
+        return in_segments(segment_of, state, over_steps, segment, reverse)
+
+    over_steps = (xs, mask, resets, keep)
+    state, ys = on_each_device(walk, params, over_steps, flat_rows(layout, (state, h_scale)))
+    return rows_in_place(layout, state), outputs_in_place(layout, ys, mask)
+
+
+def _step(cell: Cell, params: Any, h_scale: Array | None, state: Any, inputs: Any) -> tuple[Any, Array]:
+    """One step of all rows [B, ...]: reset, cell, zoneout, mask."""
+    z, valid, reset, keep = inputs
+    if reset is not None:
+        zero = cell.zero_state(params, reset.shape, jnp.float32)
+        zero = jax.tree.map(lambda zero, leaf: zero.astype(leaf.dtype), zero, state)
+        state = where(reset, zero, state)
+    new, y = cell.step(params, state, z) if h_scale is None else cell.step(params, state, z, h_scale)
+    if keep is not None:
+        new, y = replaced(lambda new: zoned_out(new, state, *keep), new, y)
+    if valid is not None:
+        new, y = replaced(lambda new: where(valid, new, state), new, y)
+    return new, y
+
+
+def _over_rows(function: Any, xs: Array) -> Any:
+    """xs [T, B, D] -> function's arrays [T, B, ...], computed as one over [T * B, D]."""
+    steps, batch, size = xs.shape
+    zs = function(xs.reshape(steps * batch, size))
+    return jax.tree.map(lambda leaf: leaf.reshape(steps, batch, *leaf.shape[1:]), zs)
+
+
+def _apply_to_inputs(noise: Noise, xs: Array, layout: Layout) -> tuple[Array, Noise]:
+    """The scaled inputs, and what of the noise is left for the loop, [T, B, ...] where it has steps."""
+    if noise.x_scale is not None:
+        check_shape("noise.x_scale", noise.x_scale, (*layout.batch_shape, xs.shape[-1]))
+        xs = xs * jnp.expand_dims(noise.x_scale, layout.time_axis).astype(xs.dtype)
+
+    def flat(name: str) -> Array | None:
+        keep = getattr(noise, name)
+        if keep is None:
+            return None
+        check_shape(f"noise.{name}", keep[..., 0], xs.shape[:-1])
+        return jnp.moveaxis(keep, layout.time_axis, 0).reshape(layout.steps, layout.batch, keep.shape[-1])
+
+    h_scale = None if noise.h_scale is None else noise.h_scale.astype(xs.dtype)
+    return xs, Noise(None, h_scale, flat("keep_h"), flat("keep_c"))
+
+
+def _check_params(params: Any, xs: Array) -> None:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if leaf.dtype != xs.dtype:
+            name = jax.tree_util.keystr(path, simple=True, separator=".")
+            raise ValueError(f"params.{name}: expected the dtype of xs, {xs.dtype}, got {leaf.dtype}")
+    w_x = getattr(params, "w_x", None)
+    if w_x is not None and xs.shape[-1] != w_x.shape[0]:
+        raise ValueError(
+            f"xs: expected {w_x.shape[0]} features (params.w_x is {list(w_x.shape)}), "
+            f"got {xs.shape[-1]} (xs is {list(xs.shape)})"
+        )
+
+
+def _check_state(cell: Cell, params: Any, state: Any, layout: Layout, xs: Array) -> None:
+    expected = jax.eval_shape(lambda params: cell.zero_state(params, layout.batch_shape, xs.dtype), params)
+    if jax.tree.structure(state) != jax.tree.structure(expected):
+        raise ValueError(
+            f"state: expected {type(expected).__name__}, as cell.zero_state makes it, got {type(state).__name__}"
+        )
+    for (path, leaf), want in zip(jax.tree_util.tree_leaves_with_path(state), jax.tree.leaves(expected), strict=True):
+        name = "state." + jax.tree_util.keystr(path, simple=True, separator=".")
+        check_shape(name, leaf, want.shape)
+        if leaf.dtype != want.dtype:
+            raise ValueError(f"{name}: expected {want.dtype} beside {xs.dtype} inputs, got {leaf.dtype}")
