@@ -84,7 +84,17 @@ REFUSED = {
             {"mask": jax.ShapeDtypeStruct((32, 80), bool)},
             "knows padding at the right alone: give lengths, not a mask",
         ),
-    }
+    },
+    "pallas": {name: ({"dtype": jnp.bfloat16} | changes, reason) for name, (changes, reason) in COMMON.items()}
+    | {
+        "cpu": ({"platform": "cpu"}, "needs an NVIDIA GPU, the platform is cpu"),
+        "float32": ({"dtype": np.float32}, "computes in bfloat16 or float16, xs is float32"),
+        "float64": ({"dtype": np.float64}, "computes in bfloat16 or float16, xs is float64"),
+        "hidden": (
+            {"dtype": jnp.bfloat16, "hidden": 129},
+            "keeps W_h in one multiprocessor, 227 kB: expected H of at most 128, got 129",
+        ),
+    },
 }
 
 
@@ -136,16 +146,26 @@ def test_a_jax_without_cuda_is_named():
 
 
 @pytest.mark.usefixtures("_cuda_in_jax")
-@pytest.mark.parametrize("name", ["cudnn"])
-def test_a_mesh_of_several_devices(name):
+@pytest.mark.parametrize(("name", "dtype"), [("cudnn", jnp.float32), ("pallas", jnp.bfloat16)])
+def test_a_mesh_of_several_devices(name, dtype):
     mesh = jax.sharding.AbstractMesh((2,), ("batch",))
     with jax.sharding.use_abstract_mesh(mesh):
         assert_refused(
             f"{name!r} runs on one device, the mesh in force has 2",
-            *described(),
+            *described(dtype),
             implementation=name,
             platform="cuda",
         )
+
+
+def test_the_kernel_is_for_one_kind_of_gpu(monkeypatch):
+    monkeypatch.setattr("jaxlstm.sequence.current_capability", lambda: "8.0")
+    assert_refused(
+        "'pallas' is written for compute capability 9.0 (H100, H200), this GPU has 8.0",
+        *described(jnp.bfloat16),
+        implementation="pallas",
+        platform="cuda",
+    )
 
 
 def test_lstm_itself_refuses_and_says_why():
