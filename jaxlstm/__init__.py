@@ -5,8 +5,9 @@ Importing `jaxlstm` loads jax and numpy, nothing heavier. The other parts are mo
 """
 
 from jaxlstm.cell import LSTMParams, LSTMState, init_lstm, lstm_cell, zero_state
-from jaxlstm.sequence import lstm
+from jaxlstm.implementations import Choice
+from jaxlstm.sequence import lstm, which_implementation
 
 __version__ = "0.1.0"
 
-__all__ = ["LSTMParams", "LSTMState", "init_lstm", "lstm", "lstm_cell", "zero_state"]
+__all__ = ["Choice", "LSTMParams", "LSTMState", "init_lstm", "lstm", "lstm_cell", "which_implementation", "zero_state"]

@@ -18,7 +18,6 @@ gradient through every step instead.
 The rule is a `custom_jvp`, not a `custom_vjp`: forward mode, Hessians and `vmap` work through it.
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -28,6 +27,7 @@ from jax import Array
 from jax.custom_derivatives import SymbolicZero
 
 from jaxlstm.cell import Activation, Gates, LSTMParams, LSTMState, advance, cell_dtype, gates, product
+from jaxlstm.products import over_steps, product_of_columns, scaled
 from jaxlstm.segments import in_segments
 
 
@@ -72,7 +72,7 @@ def recurrence(
 def _forward(walk, params, xs, state, mask, h_scale, *, linearise):
     def step(state: LSTMState, inputs):
         z_x, valid = inputs
-        z = z_x + product(_scaled(state.h, h_scale), params.w_h)
+        z = z_x + product(scaled(state.h, h_scale), params.w_h)
         # Added here the bias joins a pass over the gates; outside of the loop it would be a pass of its own.
         z += jnp.broadcast_to(params.b, z.shape)
         gate = gates(z, walk.activation)
@@ -84,7 +84,7 @@ def _forward(walk, params, xs, state, mask, h_scale, *, linearise):
 
     def chunk(state: LSTMState, inputs):
         xs, mask = inputs
-        z_x = _over_steps(product, xs, params.w_x)
+        z_x = over_steps(product, xs, params.w_x)
         return jax.lax.scan(step, state, (z_x, mask), reverse=walk.reverse, unroll=walk.unroll)
 
     return in_segments(chunk, state, (xs, mask), walk.chunk, walk.reverse)
@@ -115,21 +115,21 @@ def _recurrence_jvp(walk, primals, tangents):
     def known(xs: Array, h_prev: Array, d_xs: Array | None) -> Array:
         d_z = jnp.zeros((*xs.shape[:2], params.b.size), cell_dtype(xs.dtype))
         if d_xs is not None:
-            d_z += _over_steps(product, d_xs, params.w_x)
+            d_z += over_steps(product, d_xs, params.w_x)
         if not isinstance(d_params.w_x, SymbolicZero):
-            d_z += _over_steps(_product_of_columns, xs, d_params.w_x)
+            d_z += over_steps(product_of_columns, xs, d_params.w_x)
         if not isinstance(d_params.w_h, SymbolicZero):
-            d_z += _over_steps(_product_of_columns, _scaled(h_prev, h_scale), d_params.w_h)
+            d_z += over_steps(product_of_columns, scaled(h_prev, h_scale), d_params.w_h)
         if not isinstance(d_params.b, SymbolicZero):
             d_z += jnp.broadcast_to(d_params.b, d_z.shape)
         if h_scale is not None and not isinstance(d_h_scale, SymbolicZero):
-            d_z += _over_steps(product, h_prev * d_h_scale[None], params.w_h)
+            d_z += over_steps(product, h_prev * d_h_scale[None], params.w_h)
         return d_z
 
     def step(d_state: LSTMState, inputs):
         d_z, valid, by = inputs
         # Rounded to the dtype of h here, so that a bfloat16 gradient meets bfloat16 weights.
-        d_h = _scaled(d_state.h, h_scale)
+        d_h = scaled(d_state.h, h_scale)
         d_z += jax.lax.dot_general(d_h, w_h_columns, (((1,), (1,)), ((), ()))).astype(d_z.dtype)
         by_i, by_f, by_g, by_o = jnp.split(by.z * d_z, 4, axis=-1)
         d_c = by.c * d_state.c + by_i + by_f + by_g
@@ -152,25 +152,6 @@ def _recurrence_jvp(walk, primals, tangents):
     sequences = (d_xs, xs, hs, mask, coefficients)
     (d_new_state, _), d_hs = in_segments(chunk, (d_state, state.h), sequences, walk.chunk, walk.reverse)
     return (new_state, hs), (d_new_state, d_hs)
-
-
-def _over_steps(product_of: Callable[[Array, Array], Array], xs: Array, w: Array) -> Array:
-    """xs [K, B, D] -> products with w [K, B, N], as one over [K * B, D].
-
-    With the steps left as an axis of their own, XLA would copy a transposed dz for the gradient of w.
-    """
-    steps, batch, size = xs.shape
-    return product_of(xs.reshape(steps * batch, size), w).reshape(steps, batch, w.shape[-1])
-
-
-def _product_of_columns(x: Array, w: Array) -> Array:
-    """x @ w, from columns of x that are laid out in memory: the gradient of w then is a product of rows with rows."""
-    columns = jax.lax.optimization_barrier(x.T)
-    return jax.lax.dot_general(columns, w, (((0,), (0,)), ((), ())), preferred_element_type=cell_dtype(x.dtype))
-
-
-def _scaled(h: Array, h_scale: Array | None) -> Array:
-    return h if h_scale is None else h * jnp.broadcast_to(h_scale, h.shape)
 
 
 def _instantiate(tangent: Array | SymbolicZero, primal: Array) -> Array:

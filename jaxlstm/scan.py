@@ -27,6 +27,7 @@ from jaxlstm.layout import (
     outputs_in_place,
     rows_in_place,
 )
+from jaxlstm.loop import loop
 from jaxlstm.noise import Noise, replaced, where, zoned_out
 from jaxlstm.parallel import on_each_device
 from jaxlstm.segments import in_segments
@@ -86,6 +87,8 @@ def scan_cell(
     else:
         _check_state(cell, params, state, layout, xs)
     if noise is not None:
+        if noise.h_scale is not None:
+            check_shape("noise.h_scale", noise.h_scale, state.h.shape)
         xs, noise = _apply_to_inputs(noise, xs, layout)
     lengths, mask = checked_masking(layout, lengths, mask)
     if resets is not None:
@@ -114,9 +117,8 @@ def _run(cell, params, xs, state, lengths, mask, resets, noise, layout, reverse,
 
         def segment_of(state, over_steps):
             xs, *rest = over_steps
-            zs = _over_rows(partial(cell.project, params), xs)
-            step = partial(_step, cell, params, h_scale)
-            return jax.lax.scan(step, state, (zs, *rest), reverse=reverse, unroll=unroll)
+            zs = _project(cell, params, xs)
+            return loop(partial(_step, cell), reverse, unroll, (params, h_scale), state, (zs, *rest))
 
         if checkpointed:
             segment_of = jax.checkpoint(segment_of, prevent_cse=False)
@@ -127,8 +129,9 @@ def _run(cell, params, xs, state, lengths, mask, resets, noise, layout, reverse,
     return rows_in_place(layout, state), outputs_in_place(layout, ys, mask)
 
 
-def _step(cell: Cell, params: Any, h_scale: Array | None, state: Any, inputs: Any) -> tuple[Any, Array]:
+def _step(cell: Cell, constants: Any, state: Any, inputs: Any) -> tuple[Any, Array]:
     """One step of all rows [B, ...]: reset, cell, zoneout, mask."""
+    params, h_scale = constants
     z, valid, reset, keep = inputs
     if reset is not None:
         zero = cell.zero_state(params, reset.shape, jnp.float32)
@@ -142,10 +145,10 @@ def _step(cell: Cell, params: Any, h_scale: Array | None, state: Any, inputs: An
     return new, y
 
 
-def _over_rows(function: Any, xs: Array) -> Any:
-    """xs [T, B, D] -> function's arrays [T, B, ...], computed as one over [T * B, D]."""
+def _project(cell: Cell, params: Any, xs: Array) -> Any:
+    """xs [T, B, D] -> z, arrays [T, B, ...]; computed as one over [T * B, D], the form in which gradients are fast."""
     steps, batch, size = xs.shape
-    zs = function(xs.reshape(steps * batch, size))
+    zs = cell.project(params, xs.reshape(steps * batch, size))
     return jax.tree.map(lambda leaf: leaf.reshape(steps, batch, *leaf.shape[1:]), zs)
 
 
@@ -181,7 +184,8 @@ def _check_params(params: Any, xs: Array) -> None:
 
 def _check_state(cell: Cell, params: Any, state: Any, layout: Layout, xs: Array) -> None:
     expected = jax.eval_shape(lambda params: cell.zero_state(params, layout.batch_shape, xs.dtype), params)
-    if jax.tree.structure(state) != jax.tree.structure(expected):
+    structure: Any = jax.tree.structure(state)
+    if structure != jax.tree.structure(expected):
         raise ValueError(
             f"state: expected {type(expected).__name__}, as cell.zero_state makes it, got {type(state).__name__}"
         )

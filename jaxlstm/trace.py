@@ -1,13 +1,14 @@
-"""Seeing inside: every gate and state of an LSTM over time."""
+"""Seeing inside: every gate and state of an LSTM over time, and the states of any cell."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from jaxlstm.cell import Activation, LSTMParams, LSTMState, advance, gates, preactivations, zero_state
+from jaxlstm.cells.interface import Cell
 
 
 class Trace(NamedTuple):
@@ -33,4 +34,18 @@ def trace(params: LSTMParams, xs: Array, state: LSTMState | None = None, *, acti
         return state, Trace(*gate, c=state.c, h=state.h)
 
     _, steps = jax.lax.scan(step, state, jnp.moveaxis(xs, -2, 0))
+    return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -2), steps)
+
+
+@partial(jax.jit, static_argnums=0)
+def states(cell: Cell, params: Any, xs: Array, state: Any = None) -> Any:
+    """Runs xs [..., T, D] through a cell and keeps its state after every step: its leaves [..., T, N]."""
+    if state is None:
+        state = cell.zero_state(params, xs.shape[:-2], xs.dtype)
+
+    def step(state: Any, z: Any):
+        state, _ = cell.step(params, state, z)
+        return state, state
+
+    _, steps = jax.lax.scan(step, state, cell.project(params, jnp.moveaxis(xs, -2, 0)))
     return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -2), steps)

@@ -1,5 +1,6 @@
 """Every cell under `scan_cell`: values against its oracle, derivatives, masks, resets, segments."""
 
+import itertools
 from functools import partial
 
 import jax
@@ -102,7 +103,7 @@ def test_narrow_dtypes(name, dtype):
 def test_derivatives_against_differences(name):
     problem = draw(name, (2,), steps=4)
     mask = HOLES[:2, :4]
-    check_grads(jax.jit(partial(loss, CELLS[name][0], mask=mask)), (problem,), order=2, modes=("fwd", "rev"), rtol=1e-4)
+    check_grads(jax.jit(partial(loss, CELLS[name][0], mask=mask)), (problem,), order=1, modes=("fwd", "rev"), rtol=1e-6)
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -138,7 +139,7 @@ def test_resets_equal_separate_sequences(name, reverse):
         return scan_cell(cell, params, xs, resets=resets, reverse=reverse)[1]
 
     def apart(params):
-        parts = [xs[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+        parts = [xs[start:end] for start, end in itertools.pairwise(bounds)]
         return jnp.concatenate([scan_cell(cell, params, part, reverse=reverse)[1] for part in parts])
 
     assert_close(together(params), apart(params), 1e-13)

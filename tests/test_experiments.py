@@ -177,6 +177,18 @@ def test_sentiment(tmp_path, reviews, capsys):
         assert capsys.readouterr().out.startswith(verdict)
 
 
+def test_sentiment_pooled(tmp_path, reviews, capsys):
+    folder, result = run(
+        tmp_path, "sentiment", "--preset", "best", "--data-dir", str(reviews), "--num-words", "20", "--length", "8",
+        "--epochs", "8", "--hidden-size", "4", "--embedding-size", "8", "--batch-size", "4", "--learning-rate", "0.02",
+        "--patience", "8", "--validation-fraction", "0.2",
+    )  # fmt: skip
+    assert result["metrics"]["accuracy"] > 0.9
+    capsys.readouterr()
+    assert main(["sentiment", "--predict", "a dreadful film", "--from", str(folder)]) == 0
+    assert capsys.readouterr().out.startswith("negative")
+
+
 CHARLM = ["charlm", "--hidden-size", "12", "--batch-size", "4", "--window", "16", "--dropout", "0",
           "--recurrent-dropout", "0"]  # fmt: skip
 

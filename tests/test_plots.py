@@ -11,7 +11,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
 
-from jaxlstm import plots
+from jaxlstm import LSTMState, plots
+from jaxlstm.cells import GRUState, SLSTMState
 from jaxlstm.plots.figures import BLUE, ORANGE
 
 
@@ -235,6 +236,27 @@ class TestGates:
             plots.gates(trace)
 
 
+class TestStates:
+    def test_a_panel_for_each_part_of_the_state(self):
+        state = SLSTMState(*np.random.default_rng(0).standard_normal((4, 6, 3)))
+        shown = panels(plots.states(state, "langid", mark=2))
+        assert [axes.get_title(loc="left") for axes in shown] == ["State h", "State c", "State n", "State m"]
+        for axes, array in zip(shown, state, strict=True):
+            np.testing.assert_array_equal(axes.images[0].get_array(), array.T)
+            assert [line.get_xdata()[0] for line in axes.lines] == [1.5, 2.5]
+        assert labels(shown[0].child_axes[0].get_xticklabels()) == list("langid")
+
+    def test_one_panel_is_enough(self):
+        (axes,) = panels(plots.states(GRUState(np.ones((6, 3)))))
+        assert axes.get_xlabel() == "step"
+
+    def test_errors(self):
+        with pytest.raises(ValueError, match=r"states\.c: expected shape \[6, N\], got \[5, 3\]"):
+            plots.states(LSTMState(np.ones((6, 3)), np.ones((5, 3))))
+        with pytest.raises(ValueError, match="symbols: expected one for each of 6 steps, got 2"):
+            plots.states(GRUState(np.ones((6, 3))), "ab")
+
+
 class TestCrossing:
     inputs = np.array([[0.5, 0.6, 0.1, 0.9], [0.1, 0.1, 0.1, 0.1]])
     labels = np.array([[0, 1, 1, 1], [0, 0, 0, 0]])
@@ -419,6 +441,7 @@ def test_every_figure_can_be_drawn(tmp_path):
         plots.learning_curves(TestLearningCurves.rows, ["accuracy"]),
         plots.against_baselines(TestAgainstBaselines.rows, "bits", {"6-gram": 2.1, "xz": 2.2}),
         plots.gates(steps(), ["a", " ", "é", "$", "$\\frac$", "\n"], mark=4),  # what would be mathematics is text
+        plots.states(GRUState(np.eye(6)), "a $$b\n", mark=4),
         plots.examples([{"text": "$\\frac$ of the \n reviews", "probability": 0.5, "label": 1}]),
         plots.crossing(TestCrossing.inputs, TestCrossing.probabilities, TestCrossing.labels),
         plots.reconstruction(*[TestReconstruction.target] * 4),

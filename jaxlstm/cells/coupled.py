@@ -17,8 +17,9 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from jaxlstm.cell import Gates, LSTMParams, LSTMState, advance
-from jaxlstm.cells.interface import Cell, bias, draw_weights, recurrent_product
+from jaxlstm.cells.interface import Cell, bias, draw_weights
 from jaxlstm.cells.standard import project, zero_state
+from jaxlstm.products import recurrent_product
 
 
 def init(

@@ -18,8 +18,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from jaxlstm.cells.interface import Cell, bias, biased, draw_weights, recurrent_product
+from jaxlstm.cells.interface import Cell, bias, biased, draw_weights
 from jaxlstm.cells.standard import project
+from jaxlstm.products import recurrent_product
 
 
 class GRUParams(NamedTuple):

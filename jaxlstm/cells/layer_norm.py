@@ -17,8 +17,9 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from jaxlstm.cell import LSTMState, gates, product
-from jaxlstm.cells.interface import Cell, bias, biased, draw_weights, recurrent_product
+from jaxlstm.cells.interface import Cell, bias, biased, draw_weights
 from jaxlstm.cells.standard import zero_state
+from jaxlstm.products import recurrent_product
 
 EPSILON = 1e-6  # beside the variance, as in Flax
 

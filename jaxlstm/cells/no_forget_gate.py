@@ -18,8 +18,9 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from jaxlstm.cell import LSTMParams, LSTMState
-from jaxlstm.cells.interface import Cell, bias, draw_weights, recurrent_product
+from jaxlstm.cells.interface import Cell, bias, draw_weights
 from jaxlstm.cells.standard import project, zero_state
+from jaxlstm.products import recurrent_product
 
 
 def init(key: Array, input_size: int, hidden_size: int, *, dtype: DTypeLike = jnp.float32) -> LSTMParams:

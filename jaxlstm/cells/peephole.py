@@ -20,8 +20,9 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from jaxlstm.cell import LSTMState
-from jaxlstm.cells.interface import Cell, bias, draw_weights, recurrent_product
+from jaxlstm.cells.interface import Cell, bias, draw_weights
 from jaxlstm.cells.standard import project, zero_state
+from jaxlstm.products import recurrent_product
 
 
 class PeepholeParams(NamedTuple):

@@ -16,9 +16,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from jaxlstm.cell import LSTMState, cell_dtype, gates, product
-from jaxlstm.cells.interface import Cell, bias, check_sizes, draw_weights, recurrent_product
+from jaxlstm.cell import LSTMState, cell_dtype, gates
+from jaxlstm.cells.interface import Cell, bias, check_sizes, draw_weights
 from jaxlstm.cells.standard import project
+from jaxlstm.products import recurrent_product
 
 
 class ProjectedLSTMParams(NamedTuple):
@@ -59,7 +60,7 @@ def step(
     """One step from the projected input [..., 4H]."""
     i, f, g, o = gates(z + recurrent_product(state.h, params.w_h, h_scale))
     c = f * state.c + i * g
-    h = product((o * jnp.tanh(c)).astype(state.h.dtype), params.w_p).astype(state.h.dtype)
+    h = recurrent_product((o * jnp.tanh(c)).astype(state.h.dtype), params.w_p).astype(state.h.dtype)
     return LSTMState(h, c), h
 
 

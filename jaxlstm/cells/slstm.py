@@ -25,8 +25,9 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from jaxlstm.cell import LSTMParams, cell_dtype
-from jaxlstm.cells.interface import Cell, bias, check_sizes, draw_weights, scaled
+from jaxlstm.cells.interface import Cell, bias, check_sizes, draw_weights
 from jaxlstm.cells.standard import project
+from jaxlstm.products import recurrent_product
 
 
 class SLSTMState(NamedTuple):
@@ -61,19 +62,19 @@ def init(
     return LSTMParams(w_x, w_h, bias(hidden_size, 0, forget_bias, 0, 0, dtype=dtype))
 
 
-def blockwise_product(h: Array, w_h: Array) -> Array:
-    """h [..., H] times w_h [heads, H / heads, 4 H / heads], head by head -> [..., 4H] in four blocks."""
-    heads, units, _ = w_h.shape
-    h = h.reshape(*h.shape[:-1], heads, units)
-    w_h = w_h.reshape(heads, units, 4, units)
-    v = jnp.einsum("...ku,kugv->...gkv", h, w_h, preferred_element_type=cell_dtype(h.dtype))
-    return v.reshape(*v.shape[:-3], 4 * heads * units)
+def by_gate(v: Array, heads: int) -> Array:
+    """The blockwise product, [..., heads, 4, H / heads] in one axis -> [..., 4, H], in one axis too."""
+    if heads == 1:
+        return v
+    shape = v.shape
+    v = v.reshape(*shape[:-1], heads, 4, shape[-1] // (4 * heads))
+    return jnp.swapaxes(v, -3, -2).reshape(shape)
 
 
 def step(params: LSTMParams, state: SLSTMState, z: Array, h_scale: Array | None = None) -> tuple[SLSTMState, Array]:
     """One step from the projected input [..., 4H]."""
-    z = z + blockwise_product(scaled(state.h, h_scale), params.w_h)
-    z_i, z_f, z_g, z_o = jnp.split(z, 4, axis=-1)
+    v = by_gate(recurrent_product(state.h, params.w_h, h_scale), heads=params.w_h.shape[0])
+    z_i, z_f, z_g, z_o = jnp.split(z + v, 4, axis=-1)
     log_f = jax.nn.log_sigmoid(z_f) + state.m
     m = jnp.maximum(log_f, z_i)
     i, f = jnp.exp(z_i - m), jnp.exp(log_f - m)

@@ -9,7 +9,8 @@ from jax.typing import DTypeLike
 
 from jaxlstm.cell import LSTMParams, LSTMState, advance, gates, init_lstm, product
 from jaxlstm.cell import zero_state as zeros
-from jaxlstm.cells.interface import Cell, biased, recurrent_product
+from jaxlstm.cells.interface import Cell, biased
+from jaxlstm.products import recurrent_product
 
 
 def project(params: LSTMParams, xs: Array) -> Array:

@@ -3,22 +3,11 @@
 A stack is a tuple with one entry for each layer, the lowest first.
 """
 
-from typing import NamedTuple
-
-from jax import Array
-
 from jaxlstm.cell import LSTMParams
 from jaxlstm.cells import ProjectedLSTMParams
-
+from jaxlstm.stack import BidirectionalParams
 
 Direction = LSTMParams | ProjectedLSTMParams
-
-
-class BidirectionalParams(NamedTuple):
-    """Two LSTMs over one sequence; the outputs of the forward one come first."""
-
-    forward: Direction
-    backward: Direction
 
 
 Layer = LSTMParams | ProjectedLSTMParams | BidirectionalParams

@@ -7,7 +7,7 @@ They never touch pyplot, so they work without a screen and in threads. `save` wr
 from jaxlstm.plots.decisions import confusion, roc, score_histogram
 from jaxlstm.plots.figures import save
 from jaxlstm.plots.learning import against_baselines, learning_curves
-from jaxlstm.plots.memory import gates
+from jaxlstm.plots.memory import gates, states
 from jaxlstm.plots.sequences import crossing, reconstruction
 from jaxlstm.plots.texts import character_scores, examples
 
@@ -23,4 +23,5 @@ __all__ = [
     "roc",
     "save",
     "score_histogram",
+    "states",
 ]

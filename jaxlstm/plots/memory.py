@@ -1,4 +1,4 @@
-"""Inside an LSTM: its gates and states over the steps of one sequence."""
+"""Inside an LSTM: its gates and states over the steps of one sequence; and the states of any cell."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -41,11 +41,7 @@ def gates(trace: Any, symbols: Sequence[object] | None = None, mark: int | None 
     steps, units = arrays["c"].shape
     for name, array in arrays.items():
         check_shape(f"trace.{name}", array, (steps, units))
-    if symbols is not None and len(symbols) != steps:
-        raise ValueError(f"symbols: expected one for each of {steps} steps, got {len(symbols)}")
-    if mark is not None and not 0 <= mark < steps:
-        raise ValueError(f"mark: expected a step, 0 to {steps - 1}, got {mark}")
-
+    _check_steps(steps, symbols, mark)
     start = mark or 0
     order = _by_retention(arrays["f"], arrays["c"], start)
     lasting = int(np.sum(arrays["f"][start + 1 :].prod(axis=0) > 0.5))
@@ -59,17 +55,60 @@ def gates(trace: Any, symbols: Sequence[object] | None = None, mark: int | None 
         color=INK,
         parse_math=False,
     )
-    panels = figure.subplots(len(_PANELS), 1, sharex=True)
-    for axes, (name, title) in zip(panels, _PANELS.items(), strict=True):
-        _heat_map(figure, axes, arrays[name][:, order].T, title, sigmoid=name in _SIGMOID)
+    drawn = {title: (arrays[name][:, order], name in _SIGMOID) for name, title in _PANELS.items()}
+    _draw(figure, drawn, "unit, sorted", symbols, mark)
+    return figure
+
+
+def states(states: Any, symbols: Sequence[object] | None = None, mark: int | None = None) -> Figure:
+    """Heat maps of the state of any cell, time along the shared x axis, a panel for each part of the state.
+
+    The units are in their own order; only those of one panel share a scale.
+
+    Args:
+      states: a named tuple of arrays [T, N] of one sequence, as `jaxlstm.trace.states` gives it.
+      symbols: [T], what was read at each step; written along the top.
+      mark: a step to point at, 0 to T - 1.
+
+    Raises:
+      ValueError: arrays of other shapes, another number of symbols, or a mark that is not a step.
+    """
+    arrays = {name: np.asarray(array) for name, array in states._asdict().items()}
+    steps = len(next(iter(arrays.values())))
+    for name, array in arrays.items():
+        if array.ndim != 2 or len(array) != steps:
+            raise ValueError(f"states.{name}: expected shape [{steps}, N], got {list(array.shape)}")
+    _check_steps(steps, symbols, mark)
+    figure = new_figure(11, 0.8 + 2.1 * len(arrays))
+    _draw(figure, {f"State {name}": (array, False) for name, array in arrays.items()}, "unit", symbols, mark)
+    return figure
+
+
+def _check_steps(steps: int, symbols: Sequence[object] | None, mark: int | None) -> None:
+    if symbols is not None and len(symbols) != steps:
+        raise ValueError(f"symbols: expected one for each of {steps} steps, got {len(symbols)}")
+    if mark is not None and not 0 <= mark < steps:
+        raise ValueError(f"mark: expected a step, 0 to {steps - 1}, got {mark}")
+
+
+def _draw(
+    figure: Figure,
+    panels: dict[str, tuple[np.ndarray, bool]],
+    unit: str,
+    symbols: Sequence[object] | None,
+    mark: int | None,
+) -> None:
+    """A heat map of each array [T, N], by its title, beside whether it is a sigmoid's; `unit` labels the rows."""
+    rows = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (title, (values, sigmoid)) in zip(rows, panels.items(), strict=True):
+        _heat_map(figure, axes, values.T, title, unit, sigmoid=sigmoid)
         if mark is not None:
             for edge in (mark - 0.5, mark + 0.5):
                 axes.axvline(edge, color=ORANGE, linewidth=1.6)
-    panels[-1].set_xlabel("step", fontsize=10, color=INK)
-    whole_numbers(panels[-1].xaxis)
+    rows[-1].set_xlabel("step", fontsize=10, color=INK)
+    whole_numbers(rows[-1].xaxis)
     if symbols is not None:
-        _write_symbols(panels[0], symbols, mark)
-    return figure
+        _write_symbols(rows[0], symbols, mark)
 
 
 def _by_retention(f: np.ndarray, c: np.ndarray, mark: int) -> np.ndarray:
@@ -79,7 +118,7 @@ def _by_retention(f: np.ndarray, c: np.ndarray, mark: int) -> np.ndarray:
     return np.argsort(-lasting, kind="stable")
 
 
-def _heat_map(figure: Figure, axes: Axes, values: np.ndarray, title: str, *, sigmoid: bool) -> None:
+def _heat_map(figure: Figure, axes: Axes, values: np.ndarray, title: str, unit: str, *, sigmoid: bool) -> None:
     """Values [H, T]; white is 0, and where they have a sign red is above it and blue below."""
     # A unit that counts steps may reach 40 while those that hold a symbol stay below 3: it must not
     # fade them all. What lies beyond the scale has the deepest colour and an arrow on the colour bar.
@@ -88,7 +127,7 @@ def _heat_map(figure: Figure, axes: Axes, values: np.ndarray, title: str, *, sig
     extend = "both" if not sigmoid and peaks.max() > limit else "neither"
     scale = {"cmap": "Greens", "vmin": 0, "vmax": 1} if sigmoid else {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
     image = axes.imshow(values, aspect="auto", interpolation="nearest", **scale)
-    dress(axes, title, y="unit, sorted", grid=False)
+    dress(axes, title, y=unit, grid=False)
     axes.set_yticks([])
     bar = figure.colorbar(image, ax=axes, aspect=12, pad=0.01, extend=extend)
     bar.outline.set_visible(False)

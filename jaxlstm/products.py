@@ -1,0 +1,127 @@
+"""Products with weights, for one step and for all steps at once, laid out so that their gradients are fast.
+
+Within a loop, `recurrent_product` is how a cell multiplies by a weight: `jaxlstm.loop` then takes the gradient of
+that weight after the loop, as one large product, instead of adding to it at every step.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.custom_derivatives import SymbolicZero
+
+from jaxlstm.cell import cell_dtype, product
+
+
+def scaled(h: Array, h_scale: Array | None) -> Array:
+    """h_scale * h."""
+    return h if h_scale is None else h * jnp.broadcast_to(h_scale, h.shape)
+
+
+def recurrent_product(h: Array, w: Array, h_scale: Array | None = None) -> Array:
+    """(h_scale * h) @ w, in the dtype of the cell state.
+
+    With w [heads, N, M] the product is blockwise: h [..., heads * N] -> [..., heads * M].
+    """
+    h = scaled(h, h_scale)
+    tape = _tape.get()
+    return multiply(h, w) if tape is None else tape.product(h, w)
+
+
+def multiply(x: Array, w: Array) -> Array:
+    """x @ w, blockwise where w has an axis of heads."""
+    if w.ndim == 2:
+        return product(x, w)
+    heads, size, _ = w.shape
+    x = x.reshape(*x.shape[:-1], heads, size)
+    y = jnp.einsum("...kn,knm->...km", x, w, preferred_element_type=cell_dtype(x.dtype))
+    return y.reshape(*y.shape[:-2], heads * w.shape[-1])
+
+
+class Tape:
+    """The products of one step: what was multiplied, and a probe for the tangent of what came out.
+
+    `probes` is None to find out how many there are and of what shape.
+    """
+
+    def __init__(self, stand_ins: list[Array], weights: list[Array], columns: list[Array], probes: list[Array] | None):
+        self.index = {id(stand_in): n for n, stand_in in enumerate(stand_ins)}
+        self.weights, self.columns, self.probes = weights, columns, probes
+        self.used: list[int] = []  # for each product the weight, as an index
+        self.inputs: list[Array] = []
+        self.outputs: list[Array] = []
+
+    def product(self, x: Array, w: Array) -> Array:
+        """x @ w, taped where w is one of the weights."""
+        if id(w) not in self.index:
+            return multiply(x, w)
+        n = self.index[id(w)]
+        if self.probes is None:
+            y = multiply(x, w)
+        else:
+            y = _probed(x, self.weights[n], self.columns[n], self.probes[len(self.used)])
+        self.used.append(n)
+        self.inputs.append(x)
+        self.outputs.append(y)
+        return y
+
+
+_tape: ContextVar[Tape | None] = ContextVar("tape", default=None)
+
+
+@contextmanager
+def taped(tape: Tape) -> Iterator[None]:
+    """Every `recurrent_product` within goes through the tape."""
+    token = _tape.set(tape)
+    try:
+        yield
+    finally:
+        _tape.reset(token)
+
+
+@jax.custom_jvp
+def _probed(x: Array, w: Array, columns: Array, probe: Array) -> Array:
+    """x @ w; the probe, whose value is not read, is where a tangent enters. `columns` is `columns_of(w)`."""
+    return multiply(x, w)
+
+
+@partial(_probed.defjvp, symbolic_zeros=True)
+def _probed_jvp(primals, tangents):
+    x, w, columns, _ = primals
+    d_x, d_w, _, d_probe = tangents
+    y = multiply(x, w)
+    d_y = jnp.zeros_like(y) if isinstance(d_probe, SymbolicZero) else d_probe
+    if not isinstance(d_x, SymbolicZero):
+        # Without a wider accumulator here, so that a bfloat16 gradient meets bfloat16 weights.
+        if w.ndim == 2:
+            d_y += jax.lax.dot_general(d_x, columns, (((d_x.ndim - 1,), (1,)), ((), ()))).astype(y.dtype)
+        else:
+            d_y += multiply(d_x, w)
+    if not isinstance(d_w, SymbolicZero):
+        d_y += multiply(x, d_w)
+    return y, d_y
+
+
+def columns_of(w: Array) -> Array:
+    """w, turned so that the thin product of a backward loop meets rows of memory."""
+    return w.T if w.ndim == 2 else w
+
+
+def over_steps(product_of: Callable[[Array, Array], Array], xs: Array, w: Array) -> Array:
+    """xs [K, B, D] -> products with w [K, B, N], as one over [K * B, D].
+
+    With the steps left as an axis of their own, XLA would copy a transposed dz for the gradient of w.
+    """
+    steps, batch, size = xs.shape
+    ys = product_of(xs.reshape(steps * batch, size), w)
+    return ys.reshape(steps, batch, ys.shape[-1])
+
+
+def product_of_columns(x: Array, w: Array) -> Array:
+    """x @ w, from columns of x that are laid out in memory: the gradient of w then is a product of rows with rows."""
+    columns = jax.lax.optimization_barrier(x.T)
+    return jax.lax.dot_general(columns, w, (((0,), (0,)), ((), ())), preferred_element_type=cell_dtype(x.dtype))
