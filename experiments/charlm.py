@@ -21,7 +21,8 @@ import optax
 import tyro
 
 from experiments.ngram import ngram_log_p
-from experiments.session import Options, begin, follow, require_at_least
+from experiments.presets import Settings, named
+from experiments.session import Options, batch_size_for, begin, follow, require_at_least
 from experiments.writing import Writing, check_characters, show, write
 from jaxlstm import LSTMState, losses, models, plots, zero_state
 from jaxlstm.batches import in_order
@@ -37,7 +38,7 @@ HELD_OUT_ROW = 2048
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Settings of the charlm system."""
 
     text: str = ""
@@ -81,6 +82,9 @@ class Config:
                 raise UserError(
                     f"--{name.replace('_', '-')}: expected 0 or more and less than 1, got {getattr(self, name)}"
                 )
+
+
+PRESETS = named(original=Config())
 
 
 class Parts(NamedTuple):
@@ -176,7 +180,7 @@ def train_model(
     """Trains on windows in their order, the state carried from one to the next."""
     config = run.config
     _, key_training = jax.random.split(jax.random.key(config.seed))
-    rows = streams(train, min(config.batch_size, len(train) // config.window), config.window)
+    rows = streams(train, batch_size_for(len(train) // config.window, config, options), config.window)
     dropout = {"dropout": config.dropout, "recurrent_dropout": config.recurrent_dropout}
 
     def loss(params: models.TaggerParams, state: LSTMState, batch: Streams, key: jax.Array):

@@ -95,6 +95,15 @@ def _check_batch_size(config: Any, mesh: Mesh | None) -> None:
         raise UserError(f"--batch-size: expected a multiple of {mesh.size}, the number of devices, got {size}")
 
 
+def batch_size_for(examples: int, config: Any, options: Options) -> int:
+    """The batch size of the settings, or less where there are fewer examples; a multiple of the devices."""
+    devices = 1 if options.mesh is None else options.mesh.size
+    if examples < devices:
+        raise UserError(f"--devices: expected at most {examples}, the number of examples, got {devices}")
+    size = min(config.batch_size, examples)
+    return size - size % devices
+
+
 @contextmanager
 def follow(run: Run, epochs: int, model: str = "") -> Iterator[Callable[[list[Row]], None]]:
     """Shows a progress bar and keeps metrics.jsonl up to date; what it hands out is `fit`'s `on_epochs`.

@@ -2,10 +2,11 @@
 
 `Batches` describes an epoch to a compiled loop: nothing in it touches Python while the epoch runs.
 Data that fits lives on the device (`batches_of`), data that can be drawn at random is made there
-(`generated`). `Stream` is for data that does not fit: it hands out one batch after the other.
+(`generated`). `Stream` hands out one batch after the other, for data that does not fit and for batches of
+different widths (`batches_by_length`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -92,6 +93,51 @@ def batches_of(arrays: Any, batch_size: int, *, device_bytes: int = DEVICE_BYTES
         plan=lambda _, key: order(key),
         take=lambda data, plan, step: jax.tree.map(lambda leaf: leaf[plan[step]], data),
     )
+
+
+def batches_by_length(
+    arrays: Any,
+    lengths: np.ndarray,
+    batch_size: int,
+    widths: Sequence[int],
+    cut: Callable[[Any, int], Any],
+    *,
+    pool: int = 50,
+) -> Stream:
+    """Shuffled batches of sequences of similar lengths, each cut to a width that holds its longest one.
+
+    Each epoch draws a new order, sorts every `pool` batches of it by length, and hands out the batches in
+    another random order. What is left of the last batch is left out, as in `batches_of`.
+
+    Args:
+      arrays: a pytree of NumPy arrays [N, ...].
+      lengths: integers [N].
+      batch_size: sequences in a batch.
+      widths: the numbers of steps that a batch may have, in ascending order. Each compiles a program of its own.
+      cut: (batch, width) -> the batch with `width` steps.
+      pool: batches that are sorted together; more of them waste less padding and are less random.
+
+    Raises:
+      ValueError: a batch size outside 1 to N, widths that do not ascend, or a length above the last one.
+    """
+    size = len(lengths)
+    if not 1 <= batch_size <= size:
+        raise ValueError(f"batch_size: expected 1 to {size}, the number of examples, got {batch_size}")
+    if list(widths) != sorted(set(widths)) or widths[-1] < lengths.max():
+        raise ValueError(f"widths: expected ascending numbers up to {lengths.max()} or more, got {list(widths)}")
+    steps = size // batch_size
+
+    def epoch(key: Array) -> Iterator[Any]:
+        key_order, key_batches = jax.random.split(key)
+        order = np.asarray(jax.random.permutation(key_order, size))[: steps * batch_size]
+        pools = np.split(order, range(pool * batch_size, len(order), pool * batch_size))
+        rows = np.concatenate([rows[np.argsort(lengths[rows], kind="stable")] for rows in pools])
+        own = processes.own_rows(batch_size)
+        for batch in rows.reshape(steps, batch_size)[np.asarray(jax.random.permutation(key_batches, steps))]:
+            width = widths[np.searchsorted(widths, lengths[batch].max())]
+            yield cut(jax.tree.map(lambda leaf, rows=batch[own]: leaf[rows], arrays), width)
+
+    return Stream(steps, epoch)
 
 
 def map_batches(

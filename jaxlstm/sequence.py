@@ -11,7 +11,10 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxlstm.cell import Activation, LSTMParams, LSTMState, cell_dtype, zero_state
+from jaxlstm.implementations import Call, Choice, choose, current_platform, module_of
+from jaxlstm.implementations.choice import current_capability
 from jaxlstm.layout import (
+    Layout,
     check_inputs,
     check_shape,
     checked_masking,
@@ -24,8 +27,6 @@ from jaxlstm.layout import (
 )
 from jaxlstm.parallel import on_each_device
 from jaxlstm.recurrence import Walk, recurrence
-
-IMPLEMENTATIONS = ("scan",)
 
 # Up to this many steps a loop costs more than it saves: at (batch 128, steps 5, inputs 44, hidden 128)
 # a training step takes 1.2 times as long with one. At 50 steps and more, unrolling by 5 loses or is even.
@@ -79,16 +80,18 @@ def lstm(
         of up to 8 steps, else 1.
       h_scale: [..., H]; h_{t-1} is multiplied by it before the recurrent product, at every step:
         the mask of variational recurrent dropout (Gal & Ghahramani 2016).
-      implementation: "scan", or None for the fastest that can run.
+      implementation: "scan", "cudnn" or "pallas" (`jaxlstm.implementations`), or None for the fastest
+        that can run; `which_implementation` tells it.
 
     Returns:
       The state after the last valid step walked, and the outputs ys [..., T, H]: carry first, as in
       `jax.lax.scan`.
 
     Raises:
-      ValueError: names the argument, what was expected and what came.
+      ValueError: names the argument, what was expected and what came; or the implementation that was
+        asked for, and why it cannot run.
     """
-    _check(params, xs, state, unroll, implementation)
+    _check(params, xs, state, unroll)
     layout = layout_of(xs, time_major)
     state_shape = (*layout.batch_shape, params.w_h.shape[0])
     if state is None:
@@ -98,35 +101,86 @@ def lstm(
     if h_scale is not None:
         check_shape("h_scale", h_scale, state_shape)
         h_scale = h_scale.astype(xs.dtype)
+    call = _call(params, xs, layout, lengths, mask, reverse, activation, h_scale, unroll, current_platform())
+    name = choose(call, implementation).name
     if unroll is None:
         # A length that `jax.export` keeps symbolic is no int.
         unroll = layout.steps if isinstance(layout.steps, int) and 1 <= layout.steps <= UNROLLED_STEPS else 1
     lengths, mask = checked_masking(layout, lengths, mask)
-    return _run(params, xs, state, lengths, mask, h_scale, layout, reverse, activation, unroll)
+    return _run(params, xs, state, lengths, mask, h_scale, layout, call, name, unroll)
+
+
+def which_implementation(
+    params: LSTMParams,
+    xs: Array,
+    state: LSTMState | None = None,
+    *,
+    lengths: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    reverse: bool = False,
+    time_major: bool = False,
+    activation: Activation = jnp.tanh,
+    unroll: int | None = None,
+    h_scale: Array | None = None,
+    implementation: str | None = None,
+    platform: str | None = None,
+) -> Choice:
+    """The implementation that `lstm` takes with the same arguments, and the reason: `Choice(name, reason)`.
+
+    Nothing is computed: shapes and dtypes decide, so that `jax.ShapeDtypeStruct` serves for every array.
+
+    Args:
+      platform: "cpu", "cuda", "rocm" or "tpu"; that of JAX's default device by default.
+
+    Raises:
+      ValueError: as `lstm`.
+    """
+    _check(params, xs, state, unroll)
+    layout = layout_of(xs, time_major)
+    call = _call(params, xs, layout, lengths, mask, reverse, activation, h_scale, unroll, platform)
+    return choose(call, implementation)
+
+
+def _call(params, xs, layout: Layout, lengths, mask, reverse, activation, h_scale, unroll, platform) -> Call:
+    return Call(
+        platform=platform or current_platform(),
+        capability=current_capability(),
+        devices=jax.sharding.get_abstract_mesh().size,
+        dtype=xs.dtype,
+        batch=layout.batch,
+        steps=layout.steps,
+        inputs=xs.shape[-1],
+        hidden=params.w_h.shape[0],
+        masking="lengths" if lengths is not None else None if mask is None else "mask",
+        reverse=reverse,
+        activation=activation,
+        scaled=h_scale is not None,
+        unroll=unroll,
+    )
 
 
 # Compiled here, so that a call outside of any `jit` does not trace and compile its scan anew.
 @partial(jax.jit, static_argnums=(6, 7, 8, 9))
-def _run(params, xs, state, lengths, mask, h_scale, layout, reverse, activation, unroll):
+def _run(params, xs, state, lengths, mask, h_scale, layout, call, name, unroll):
+    if lengths is not None:
+        lengths = lengths.reshape(layout.batch)
     mask = flat_mask(layout, lengths, mask)
     xs = flat_inputs(layout, xs, mask)
 
     def walk(params, over_steps, per_sequence):
         xs, mask = over_steps
-        state, h_scale = per_sequence
-        how = Walk(activation, reverse, unroll, steps_projected_at_once(xs, params))
-        return recurrence(how, params, xs, state, mask, h_scale)
+        state, h_scale, lengths = per_sequence
+        if name == "scan":
+            how = Walk(call.activation, call.reverse, unroll, steps_projected_at_once(xs, params))
+            return recurrence(how, params, xs, state, mask, h_scale)
+        return module_of(name).run(call, params, xs, state, lengths, mask)
 
-    state, hs = on_each_device(walk, params, (xs, mask), flat_rows(layout, (state, h_scale)))
+    per_sequence = (*flat_rows(layout, (state, h_scale)), None if name == "scan" else lengths)
+    state, hs = on_each_device(walk, params, (xs, mask), per_sequence)
     return rows_in_place(layout, state), outputs_in_place(layout, hs, mask)
 
 
-def _check(
-    params: LSTMParams, xs: Array, state: LSTMState | None, unroll: int | None, implementation: str | None
-) -> None:
-    if implementation is not None and implementation not in IMPLEMENTATIONS:
-        names = ", ".join(map(repr, IMPLEMENTATIONS))
-        raise ValueError(f"implementation: expected one of {names}, or None, got {implementation!r}")
+def _check(params: LSTMParams, xs: Array, state: LSTMState | None, unroll: int | None) -> None:
     if unroll is not None and unroll < 1:
         raise ValueError(f"unroll: expected at least 1, got {unroll}")
     if params.w_h.ndim != 2 or params.w_h.shape[1] != 4 * params.w_h.shape[0]:

@@ -247,6 +247,20 @@ def test_any_mask_becomes_lengths(onnx, mask):
     np.testing.assert_allclose(logits, apply(READER, mask, ids), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("mask", [LEFT_PADDED, HOLES, np.zeros((3, 7), bool)], ids=["left", "holes", "nothing valid"])
+def test_a_pooled_classifier_under_any_mask(onnx, mask):
+    params = randomised(models.init_pooled_classifier(KEY, 6, 5, 4, 3))
+    inputs = IDS | {"mask": Input(("batch", "time"), np.bool_)}
+
+    def graph(graph, params, ids, mask):
+        return onnx.classify_pooled(graph, params, ids, mask)
+
+    model = Model(models.classify_pooled, params, inputs, ("logits",), graph)
+    arrays = [np.random.default_rng(0).integers(0, 6, (3, 7)).astype(np.int32), np.array(mask)]
+    (logits,) = runner_of(onnx, model)(arrays)
+    np.testing.assert_allclose(logits, models.classify_pooled(params, *arrays), rtol=0, atol=1e-5)
+
+
 def test_what_onnx_has_no_operator_for_is_named(onnx):
     from jaxlstm.deploy.graph import Graph, lstm
 

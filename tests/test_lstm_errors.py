@@ -19,7 +19,10 @@ def zeros(*shape, dtype=np.float64):
 
 # What is wrong, as a change to good arguments (3 rows, 7 steps, D = 5, H = 4), and the message.
 BAD = {
-    "implementation": ({"implementation": "cudnn"}, "implementation: expected one of 'scan', or None, got 'cudnn'"),
+    "implementation": (
+        {"implementation": "triton"},
+        "implementation: expected one of 'scan', 'cudnn', 'pallas', or None, got 'triton'",
+    ),
     "unroll": ({"unroll": 0}, "unroll: expected at least 1, got 0"),
     "w_h-rank": ({"w_h": zeros(16)}, "params.w_h: expected shape [H, 4H], got [16]"),
     "w_h-width": ({"w_h": zeros(4, 12)}, "params.w_h: expected shape [H, 4H], got [4, 12]"),

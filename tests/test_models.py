@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
+from cases import LEFT_PADDED
 from compare import assert_close
 
 from jaxlstm import init_lstm, lstm, models
@@ -72,6 +73,52 @@ def test_dropout_needs_a_key_and_is_the_same_at_every_step():
     dropped = models.classify(params, xs, key=KEY, dropout=0.5, recurrent_dropout=0.5)
     np.testing.assert_allclose(dropped, dense(params.head, state.h), rtol=1e-5)
     assert not np.allclose(dropped, plain)
+
+
+def test_dropout_of_the_last_hidden_state():
+    params, xs = models.init_classifier(KEY, 4, 64, 64), uniform(8, 6, 4)
+    params = params._replace(head=DenseParams(jnp.eye(64), jnp.zeros(64)))
+    h, dropped = models.classify(params, xs), models.classify(params, xs, key=KEY, output_dropout=0.25)
+    assert 0.15 < np.mean(dropped == 0) < 0.35
+    np.testing.assert_allclose(dropped, jnp.where(dropped == 0, 0, h / 0.75), rtol=1e-6)
+
+
+def pooled(ids, mask, **settings):
+    """A pooled classifier whose head shows the pools: the largest outputs, then the means."""
+    params = models.init_pooled_classifier(KEY, 9, 4, 5, 20)._replace(head=DenseParams(jnp.eye(20), jnp.zeros(20)))
+    return params, models.classify_pooled(params, ids, mask, **settings)
+
+
+def test_pools_are_those_of_the_valid_steps_in_both_directions():
+    ids = jax.random.randint(KEY, (3, 7), 0, 9)
+    mask = np.array(LEFT_PADDED)
+    params, pools = pooled(ids, mask)
+    for row in range(3):
+        xs = np.asarray(params.embedding)[ids[row][mask[row]]][None]
+        _, forward = oracle_state(params.forward, xs)
+        _, backward = oracle_state(params.backward, xs[:, ::-1])
+        ys = np.concatenate([forward, backward[:, ::-1]], axis=-1)[0]
+        assert_close(pools[row], np.concatenate([ys.max(0), ys.mean(0)]), 2e-6)
+
+
+def test_pools_of_nothing_are_zeros_and_pass_no_nan():
+    ids, mask = jnp.zeros((1, 3), int), jnp.zeros((1, 3), bool)
+    params, pools = pooled(ids, mask)
+    np.testing.assert_array_equal(pools, np.zeros((1, 20)))
+    grads = jax.grad(lambda params: models.classify_pooled(params, ids, mask).sum())(params)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
+
+
+def test_dropout_of_a_pooled_classifier():
+    ids = jax.random.randint(KEY, (64, 7), 0, 9)
+    mask = jnp.ones(ids.shape, bool)
+    _, pools = pooled(ids, mask)
+    rates = {"dropout": 0.3, "recurrent_dropout": 0.3, "output_dropout": 0.3}
+    np.testing.assert_array_equal(pooled(ids, mask, **rates)[1], pools)
+    for name, rate in rates.items():
+        dropped = pooled(ids, mask, key=KEY, **{name: rate})[1]
+        assert not np.allclose(dropped, pools)
+        assert (0.2 < np.mean(dropped == 0) < 0.4) == (name == "output_dropout")
 
 
 def test_dropout_scale_keeps_the_mean():

@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxlstm.batches import Batches, Stream, batches_of, generated, in_order, map_batches
+from jaxlstm.batches import Batches, Stream, batches_by_length, batches_of, generated, in_order, map_batches
 from jaxlstm.checkpoint import Checkpoints
 from jaxlstm.errors import DivergedError
 from jaxlstm.training import EarlyStopping, fit
@@ -214,6 +214,54 @@ def test_a_stream_carries_too():
 def test_batch_sizes_out_of_range(batch_size):
     with pytest.raises(ValueError, match=f"batch_size: expected 1 to 23, the number of examples, got {batch_size}"):
         batches_of((XS, YS), batch_size)
+
+
+LENGTHS = np.random.default_rng(3).integers(1, 9, 47)
+
+
+def by_length(**settings):
+    """Rows that hold their own number once for each step."""
+    rows = np.where(np.arange(8) < LENGTHS[:, None], np.arange(1, 48)[:, None], 0)
+    arguments = {"batch_size": 5, "widths": (2, 5, 8), "cut": lambda batch, width: batch[:, :width], "pool": 4}
+    return batches_by_length(rows, LENGTHS, **(arguments | settings))
+
+
+def test_batches_by_length_lose_no_step_and_take_every_example_once():
+    batches = by_length()
+    first, second = (list(batches.epoch(jax.random.key(seed))) for seed in (0, 1))
+    assert batches.steps == len(first) == 9
+    taken = np.concatenate([batch[:, 0] for batch in first])
+    assert len(set(taken)) == 45
+    for batch in first:
+        np.testing.assert_array_equal((batch > 0).sum(1), LENGTHS[batch[:, 0] - 1])
+        longest = LENGTHS[batch[:, 0] - 1].max()
+        assert batch.shape == (5, min(width for width in (2, 5, 8) if width >= longest))
+    assert not np.array_equal(taken, np.concatenate([batch[:, 0] for batch in second]))
+
+
+def test_batches_by_length_waste_less_than_batches_of_any():
+    def steps(batches):
+        return sum(batch.shape[1] for batch in batches.epoch(KEY))
+
+    assert steps(by_length(pool=9)) < 0.85 * steps(by_length(pool=1))
+
+
+def test_batches_by_length_come_in_no_order_of_length():
+    widths = [batch.shape[1] for batch in by_length(pool=9).epoch(KEY)]
+    assert widths != sorted(widths)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch_size": 48}, r"batch_size: expected 1 to 47, the number of examples, got 48"),
+        ({"widths": (2, 7)}, r"widths: expected ascending numbers up to 8 or more, got \[2, 7\]"),
+        ({"widths": (5, 2, 8)}, r"widths: expected ascending numbers up to 8 or more, got \[5, 2, 8\]"),
+    ],
+)
+def test_batches_by_length_name_what_is_wrong(settings, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        by_length(**settings)
 
 
 def test_arrays_of_different_lengths():

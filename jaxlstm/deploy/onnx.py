@@ -15,7 +15,8 @@ from jaxlstm import files
 from jaxlstm.cell import Activation, LSTMParams
 from jaxlstm.deploy.graph import Graph, compacted, dense, embed, lstm, one_hot, pick, time_major
 from jaxlstm.deploy.model import Model
-from jaxlstm.models import ClassifierParams, TaggerParams
+from jaxlstm.interop.params import BidirectionalParams
+from jaxlstm.models import ClassifierParams, PooledClassifierParams, TaggerParams
 
 OPSET, IR_VERSION = 17, 8  # of 2022: what the operators need, for the sake of older runtimes
 
@@ -73,6 +74,27 @@ def classify(graph: Graph, params: ClassifierParams, inputs: str, *, mask: str =
     xs = inputs if params.embedding is None else embed(graph, params.embedding, inputs)
     h, _, _ = lstm(graph, params.lstm, time_major(graph, xs), lengths)
     return dense(graph, params.head, graph.add("Squeeze", h, graph.constant([0], np.int64)))
+
+
+def classify_pooled(graph: Graph, params: PooledClassifierParams, ids: str, mask: str) -> str:
+    """Ids [B, T] and booleans [B, T] -> logits [B, N]."""
+    ids, lengths = compacted(graph, mask, ids)
+    xs = time_major(graph, embed(graph, params.embedding, ids))
+    _, _, ys = lstm(graph, BidirectionalParams(params.forward, params.backward), xs, lengths)
+    zero, zeros = graph.constant([0], np.int64), graph.constant(0, np.float32)
+    count = graph.add("Unsqueeze", lengths, graph.constant([1], np.int64))  # [B, 1]
+    steps = graph.add("Squeeze", graph.add("Gather", graph.add("Shape", ys), zero, axis=0), zero)
+    position = graph.add("Range", graph.constant(0, np.int64), steps, graph.constant(1, np.int64))
+    position = graph.add("Cast", position, to=onnx.TensorProto.INT32)  # [T]
+    valid = graph.add("Transpose", graph.add("Less", position, count), perm=[1, 0])  # [T, B]
+    valid = graph.add("Unsqueeze", valid, graph.constant([2], np.int64))
+    largest = graph.add("Where", valid, ys, graph.constant(-np.inf, np.float32))
+    largest = graph.add("ReduceMax", largest, axes=[0], keepdims=0)
+    any_step = graph.add("Greater", count, graph.constant(0, np.int32))
+    total = graph.add("ReduceSum", graph.add("Where", valid, ys, zeros), zero, keepdims=0)
+    divisor = graph.add("Max", graph.add("Cast", count, to=onnx.TensorProto.FLOAT), graph.constant(1, np.float32))
+    pools = graph.add("Where", any_step, largest, zeros), graph.add("Div", total, divisor)
+    return dense(graph, params.head, graph.add("Concat", *pools, axis=-1))
 
 
 def tag(graph: Graph, params: TaggerParams, xs: str, *, lengths: str = "", activation: Activation = jnp.tanh) -> str:

@@ -12,12 +12,12 @@ These are PyTorch's weights end to end.
 import math
 from collections.abc import Iterator
 
-import jax.numpy as jnp
 from jax import Array
 
+from jaxlstm.implementations.cudnn import pack
 from jaxlstm.interop.checks import checked
 from jaxlstm.interop.params import ProjectedLSTMParams, Stack, directions
-from jaxlstm.interop.torch import from_torch, torch_arrays
+from jaxlstm.interop.torch import check_stack, from_torch
 
 
 def from_cudnn(
@@ -44,13 +44,13 @@ def to_cudnn(layers: Stack) -> Array:
     Raises:
       ValueError: layers that one cuDNN LSTM cannot hold, or a projection.
     """
-    arrays = torch_arrays(layers)
-    first = directions(layers[0])[0]
-    if isinstance(first, ProjectedLSTMParams):
-        raise ValueError("layers: expected LSTMs without a projection, got ProjectedLSTMParams")
-    sizes = first.w_x.shape[0], first.w_h.shape[0]
-    layout = _layout(*sizes, len(layers), len(directions(layers[0])) == 2)
-    return jnp.concatenate([arrays[name].ravel() for name, _ in layout])
+    check_stack(layers)
+    flat = []
+    for direction in (direction for layer in layers for direction in directions(layer)):
+        if isinstance(direction, ProjectedLSTMParams):
+            raise ValueError("layers: expected LSTMs without a projection, got ProjectedLSTMParams")
+        flat.append(direction)
+    return pack(flat)
 
 
 def _layout(input_size: int, hidden_size: int, num_layers: int, bidirectional: bool) -> Iterator[tuple[str, tuple]]:

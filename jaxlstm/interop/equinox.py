@@ -40,9 +40,9 @@ def to_equinox(params: LSTMParams) -> "equinox.nn.LSTMCell":
     Raises:
       ValueError: anything but LSTMParams.
     """
+    params = plain("params", params)
     import equinox
 
-    params = plain("params", params)
     sizes = params.w_x.shape[0], params.w_h.shape[0]
     empty = equinox.filter_eval_shape(equinox.nn.LSTMCell, *sizes, key=jax.random.key(0))
     weights = params.w_x.T, params.w_h.T, params.b

@@ -1,8 +1,8 @@
 """Models as pure functions: `init_*(key, ...) -> params`, then `apply(params, inputs, ...) -> outputs`.
 
-`classifier` gives one label for a sequence, `tagger` a label at every step, `autoencoder` rebuilds a
-sequence from a code, `language_model` predicts the next symbol, `seq2seq` turns one string of symbols
-into another.
+`classifier` gives one label for a sequence, `pooled_classifier` one for a long sequence, `tagger` a label at
+every step, `autoencoder` rebuilds a sequence from a code, `language_model` predicts the next symbol,
+`seq2seq` turns one string of symbols into another.
 """
 
 from jaxlstm.models.autoencoder import (
@@ -23,6 +23,7 @@ from jaxlstm.models.language_model import (
     next_symbol_logits,
     read_symbols,
 )
+from jaxlstm.models.pooled_classifier import PooledClassifierParams, classify_pooled, init_pooled_classifier
 from jaxlstm.models.seq2seq import Seq2SeqParams, encode_source, init_seq2seq, next_target, target_logits
 from jaxlstm.models.tagger import TaggerParams, init_tagger, tag
 
@@ -30,9 +31,11 @@ __all__ = [
     "AutoencoderParams",
     "ClassifierParams",
     "CompositeParams",
+    "PooledClassifierParams",
     "Seq2SeqParams",
     "TaggerParams",
     "classify",
+    "classify_pooled",
     "decode",
     "encode",
     "encode_source",
@@ -40,6 +43,7 @@ __all__ = [
     "init_classifier",
     "init_composite",
     "init_language_model",
+    "init_pooled_classifier",
     "init_seq2seq",
     "init_tagger",
     "log_probabilities",

@@ -47,11 +47,13 @@ def classify(
     key: Array | None = None,
     dropout: float = 0.0,
     recurrent_dropout: float = 0.0,
+    output_dropout: float = 0.0,
 ) -> Array:
     """inputs [..., T, D], or integers [..., T] with an embedding -> logits [..., N].
 
     With a `key`, variational dropout (Gal & Ghahramani 2016): one mask for each sequence, the same at
-    every step, on the inputs of the LSTM and on h_{t-1}. Without one there is no dropout.
+    every step, on the inputs of the LSTM and on h_{t-1}; and dropout on the last hidden state. Without a
+    key there is none.
     """
     xs = inputs if params.embedding is None else params.embedding[inputs]
     h_scale = None
@@ -63,4 +65,7 @@ def classify(
             shape = (*xs.shape[:-2], params.lstm.w_h.shape[0])
             h_scale = dropout_scale(key_recurrent, recurrent_dropout, shape, xs.dtype)
     state, _ = lstm(params.lstm, xs, lengths=lengths, mask=mask, h_scale=h_scale)
-    return dense(params.head, state.h)
+    h = state.h
+    if key is not None and output_dropout:
+        h *= dropout_scale(jax.random.fold_in(key, 2), output_dropout, h.shape, h.dtype)
+    return dense(params.head, h)

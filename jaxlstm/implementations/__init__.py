@@ -1,0 +1,27 @@
+"""How `lstm` can run, and which way it takes: `choice` decides, in Python and before anything is computed.
+
+| name | what it is | module |
+|---|---|---|
+| "scan" | the recurrence in XLA; runs everything, everywhere | `jaxlstm.recurrence` |
+| "cudnn" | NVIDIA's own LSTM, float32 | `cudnn` |
+| "pallas" | one kernel that walks over all steps with W_h kept on chip, half precision | `pallas` |
+
+The two kernels are imported where they are asked for. Each module has
+
+    refusal(call) -> str | None      why it cannot run the call, or None
+    run(call, params, xs, state, lengths, mask) -> (LSTMState, hs)
+
+with xs [T, B, D], the state [B, H], lengths [B] or None, mask [T, B] or None, and hs [T, B, H].
+"""
+
+from jaxlstm.implementations.choice import (
+    IMPLEMENTATIONS,
+    Call,
+    Choice,
+    choose,
+    current_platform,
+    deciding_for,
+    module_of,
+)
+
+__all__ = ["IMPLEMENTATIONS", "Call", "Choice", "choose", "current_platform", "deciding_for", "module_of"]

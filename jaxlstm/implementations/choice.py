@@ -1,0 +1,143 @@
+"""Which implementation runs a call: eligibility by shape, dtype, mask and platform, and a rule among the eligible."""
+
+import contextlib
+import importlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+from types import ModuleType
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlstm.cell import Activation
+
+IMPLEMENTATIONS = ("scan", "cudnn", "pallas")
+
+
+class Call(NamedTuple):
+    """What of a call to `lstm` decides; hashable."""
+
+    platform: str  # "cpu", "cuda", "rocm", "tpu", or "interpreter" for kernels that are tried without a GPU
+    capability: str | None  # of the GPU, such as "9.0"; None where none is at hand
+    devices: int  # of the mesh in force
+    dtype: np.dtype
+    batch: int  # B
+    steps: int  # T
+    inputs: int  # D
+    hidden: int  # H
+    masking: str | None  # "lengths", "mask" or None
+    reverse: bool
+    activation: Activation
+    scaled: bool  # with an h_scale
+    unroll: int | None
+
+
+class Choice(NamedTuple):
+    """What `which_implementation` answers."""
+
+    name: str
+    reason: str
+
+
+class Rule(NamedTuple):
+    """Where `implementation=None` takes something else than the scan: a row of the table below."""
+
+    implementation: str
+    platform: str
+    dtype: str
+    batch: range  # B
+    steps: range  # T
+    hidden: range  # H
+    measured: str  # the figures, the card and the command: no rule without them
+
+    def applies(self, call: Call) -> bool:
+        """Whether the call lies within the measured sizes."""
+        return (
+            (self.platform, self.dtype) == (call.platform, call.dtype.name)
+            and call.batch in self.batch
+            and call.steps in self.steps
+            and call.hidden in self.hidden
+        )
+
+
+# The first row that applies, and whose implementation can run the call, decides. It is empty because
+# nothing has been measured on a GPU yet; `python -m benchmarks.gpu_check` measures what fills it.
+RULES: tuple[Rule, ...] = ()
+UNMEASURED = "no other implementation has been measured to be faster here"
+
+
+def choose(call: Call, implementation: str | None) -> Choice:
+    """The implementation that runs the call, and why.
+
+    Raises:
+      ValueError: an unknown name, or one that cannot run this call.
+    """
+    if implementation is not None and implementation not in IMPLEMENTATIONS:
+        names = ", ".join(map(repr, IMPLEMENTATIONS))
+        raise ValueError(f"implementation: expected one of {names}, or None, got {implementation!r}")
+    if implementation is not None:
+        if reason := refusal(call, implementation):
+            raise ValueError(f"implementation: {implementation!r} {reason}")
+        return Choice(implementation, "it was asked for")
+    for rule in RULES:
+        if rule.applies(call) and not refusal(call, rule.implementation):
+            return Choice(rule.implementation, rule.measured)
+    return Choice("scan", UNMEASURED)
+
+
+def refusal(call: Call, implementation: str) -> str | None:
+    """Why the implementation cannot run the call; None where it can."""
+    return None if implementation == "scan" else module_of(implementation).refusal(call)
+
+
+def module_of(implementation: str) -> ModuleType:
+    """The module of a kernel, imported now."""
+    return importlib.import_module(f"jaxlstm.implementations.{implementation}")
+
+
+def kernel_refusal(call: Call) -> str | None:
+    """What neither kernel can do."""
+    if call.activation is not jnp.tanh:
+        return "knows no activation but jnp.tanh"
+    if call.scaled:
+        return "takes no h_scale"
+    if call.unroll is not None:
+        return f"has no loop to unroll, expected unroll=None, got {call.unroll}"
+    if call.devices > 1:
+        return f"runs on one device, the mesh in force has {call.devices}"
+    if not (isinstance(call.batch, int) and isinstance(call.steps, int)):
+        return f"needs sizes that are known, got batch {call.batch} and steps {call.steps}"
+    if not (call.batch and call.steps and call.inputs):
+        return f"needs something to walk over, got batch {call.batch}, steps {call.steps}, inputs {call.inputs}"
+    return None
+
+
+_assumed: ContextVar[str | None] = ContextVar("platform", default=None)
+
+
+@contextlib.contextmanager
+def deciding_for(platform: str) -> Iterator[None]:
+    """Calls to `lstm` within decide as on that platform: to lower for CUDA on a machine without, or to try
+    the "pallas" kernel in JAX's interpreter ("interpreter"), which is slow."""
+    token = _assumed.set(platform)
+    try:
+        yield
+    finally:
+        _assumed.reset(token)
+
+
+def current_platform() -> str:
+    """The platform that `deciding_for` names, or that of JAX's default device."""
+    if assumed := _assumed.get():
+        return assumed
+    backend = jax.default_backend()
+    if backend != "gpu":
+        return backend
+    return "rocm" if "rocm" in jax.devices()[0].client.platform_version.lower() else "cuda"
+
+
+def current_capability() -> str | None:
+    """The compute capability of the GPU at hand."""
+    return getattr(jax.devices()[0], "compute_capability", None) if jax.default_backend() == "gpu" else None

@@ -1,0 +1,81 @@
+"""The "pallas" kernel: values and gradients in JAX's interpreter, and its way to CUDA as far as there is one."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import naive
+import numpy as np
+import pytest
+from cases import CASES
+from compare import assert_close_by_norm
+from derivatives import draw_cotangents
+from problem import Problem, draw
+
+from jaxlstm import lstm
+from jaxlstm.implementations import deciding_for
+
+run = partial(lstm, implementation="pallas")
+CASE_NAMES = ["plain", "lengths", "lengths-reverse", "left-padding", "holes", "holes-reverse"]
+
+
+def wide(tree):
+    return jax.tree.map(
+        lambda leaf: leaf.astype(np.float64) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, tree
+    )
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def with_gradient(run, reverse, problem: Problem, masking: dict, cotangents):
+    outputs, pull = jax.vjp(lambda *arrays: run(*arrays, **masking, reverse=reverse), *problem[:3])
+    return outputs, pull(cotangents)
+
+
+def assert_agrees(problem: Problem, masking: dict, reverse: bool):
+    cotangents = draw_cotangents(problem)
+    with deciding_for("interpreter"):
+        actual = with_gradient(run, reverse, problem, masking, cotangents)
+    with jax.enable_x64(True):
+        expected = with_gradient(naive.lstm, reverse, *wide((problem, masking, cotangents)))
+        assert_close_by_norm(actual[0], expected[0], 1e-2)
+        assert_close_by_norm(actual[1], expected[1], 2e-2)
+    types = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree) for tree in (actual[1], problem[:3])]
+    assert types[0] == types[1]
+
+
+@pytest.mark.parametrize("name", CASE_NAMES)
+def test_values_and_gradients(name):
+    case = CASES[name]
+    # The cases with a mask differ in its values alone, so that two programs serve for all of them.
+    masked = case.mask is not None or case.lengths is not None
+    assert_agrees(draw(dtype=jnp.bfloat16), {"mask": case.valid_steps()} if masked else {}, case.reverse)
+
+
+def test_two_groups_of_threads_and_two_blocks():
+    problem = draw((17,), 2, 5, 128, dtype=jnp.float16, scale=0.2)
+    assert_agrees(problem, {"lengths": np.arange(17) % 3}, True)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_it_lowers_for_cuda(masked):
+    """Through the compiler passes that are Python's, which infer the layout of every array."""
+    problem = draw((20,), 7, 5, 128, dtype=jnp.bfloat16)
+    masking = {"lengths": np.full(20, 3)} if masked else {}
+    with deciding_for("cuda"):
+        traced = with_gradient.trace(run, False, problem, masking, draw_cotangents(problem))
+        text = traced.lower(lowering_platforms=("cuda",)).as_text()
+    assert text.count("@mosaic_gpu_v2") == 2
+
+
+@pytest.mark.parametrize(
+    ("transformed", "message"),
+    [
+        (lambda p: jax.vmap(lambda xs: run(p.params, xs))(p.xs[None]), "does no vmap"),
+        (lambda p: jax.jvp(lambda xs: run(p.params, xs), (p.xs,), (p.xs,)), "has no forward-mode derivative"),
+        (lambda p: jax.hessian(lambda xs: jnp.sum(run(p.params, xs)[1]))(p.xs), "has no second derivative"),
+    ],
+    ids=["vmap", "jvp", "hessian"],
+)
+def test_what_a_kernel_does_not_do_is_named(transformed, message):
+    with deciding_for("cuda"), pytest.raises(ValueError, match=f"^implementation: 'pallas' {message}"):
+        jax.jit(transformed).trace(draw(dtype=jnp.bfloat16)).lower(lowering_platforms=("cuda",))
