@@ -6,7 +6,7 @@ import jax
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxlstm.cell import LSTMParams, init_lstm
+from jaxlstm.cell import LSTMParams, LSTMState, init_lstm
 from jaxlstm.layers import DenseParams, dense, dropout_scale, init_dense, init_embedding
 from jaxlstm.sequence import lstm
 
@@ -53,6 +53,29 @@ def classify(
     With a `key`, variational dropout (Gal & Ghahramani 2016): one mask for each sequence, the same at
     every step, on the inputs of the LSTM and on h_{t-1}. Without one there is no dropout.
     """
+    state, _ = _read(params, inputs, key, dropout, recurrent_dropout, lengths=lengths, mask=mask)
+    return dense(params.head, state.h)
+
+
+def classify_prefixes(
+    params: ClassifierParams,
+    inputs: Array,
+    *,
+    key: Array | None = None,
+    dropout: float = 0.0,
+    recurrent_dropout: float = 0.0,
+) -> Array:
+    """inputs [..., T, D], or integers [..., T] with an embedding -> logits [..., T, N] of the first 1, 2 .. T steps.
+
+    Those of the first t are what `classify` says of these steps alone; dropout is the same.
+    """
+    _, ys = _read(params, inputs, key, dropout, recurrent_dropout)
+    return dense(params.head, ys)
+
+
+def _read(
+    params: ClassifierParams, inputs: Array, key: Array | None, dropout: float, recurrent_dropout: float, **valid
+) -> tuple[LSTMState, Array]:
     xs = inputs if params.embedding is None else params.embedding[inputs]
     h_scale = None
     if key is not None:
@@ -62,5 +85,4 @@ def classify(
         if recurrent_dropout:
             shape = (*xs.shape[:-2], params.lstm.w_h.shape[0])
             h_scale = dropout_scale(key_recurrent, recurrent_dropout, shape, xs.dtype)
-    state, _ = lstm(params.lstm, xs, lengths=lengths, mask=mask, h_scale=h_scale)
-    return dense(params.head, state.h)
+    return lstm(params.lstm, xs, h_scale=h_scale, **valid)
