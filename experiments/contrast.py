@@ -50,10 +50,10 @@ def train_together(
             return near
         return jnp.concatenate([near, draw_from(key_far, found.far, config.batch_size - near_rows)])
 
-    def draw(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return tuple(map(draw_of, jax.random.split(key), windows.values()))
+    def draw(key: jax.Array) -> list[jax.Array]:
+        return [draw_of(key, found) for key, found in zip(jax.random.split(key), windows.values(), strict=True)]
 
-    def loss(params: dict[str, models.TaggerParams], batch: tuple[jax.Array, jax.Array], key: jax.Array):
+    def loss(params: dict[str, models.TaggerParams], batch: list[jax.Array], key: jax.Array):
         ids = jnp.concatenate(batch)
         is_first = jnp.repeat(jnp.array([1.0, 0.0]), config.batch_size)
         log_p = {

