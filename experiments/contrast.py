@@ -35,10 +35,14 @@ class Windows(NamedTuple):
 def train_together(
     run: Run, options: Options, windows: Mapping[str, Windows], params: dict[str, models.TaggerParams], key: jax.Array
 ) -> Fitted:
-    """Trains both models; the parameters of the best epoch where there are held-out windows, else of the last."""
+    """Trains both models, the first and the second by name.
+
+    The parameters are those of the best epoch where there are held-out windows, else of the last.
+    """
     config = run.config
-    first, second = windows
-    near_rows = round(config.near_share * config.batch_size) if windows[first].far is not None else config.batch_size
+    first, second = sorted(windows)
+    has_far = windows[first].far is not None
+    near_rows = max(1, round(config.near_share * config.batch_size)) if has_far else config.batch_size
 
     def draw_from(key: jax.Array, ids: np.ndarray, rows: int) -> jax.Array:
         return jnp.asarray(ids)[jax.random.randint(key, (rows,), 0, len(ids))]
@@ -51,14 +55,15 @@ def train_together(
         return jnp.concatenate([near, draw_from(key_far, found.far, config.batch_size - near_rows)])
 
     def draw(key: jax.Array) -> list[jax.Array]:
-        return [draw_of(key, found) for key, found in zip(jax.random.split(key), windows.values(), strict=True)]
+        key_first, key_second = jax.random.split(key)
+        return [draw_of(key_first, windows[first]), draw_of(key_second, windows[second])]
 
     def loss(params: dict[str, models.TaggerParams], batch: list[jax.Array], key: jax.Array):
         ids = jnp.concatenate(batch)
         is_first = jnp.repeat(jnp.array([1.0, 0.0]), config.batch_size)
         log_p = {
             name: models.log_probabilities(params[name], ids, START, key=key, dropout=config.dropout)
-            for name, key in zip(windows, jax.random.split(key), strict=True)
+            for name, key in zip((first, second), jax.random.split(key), strict=True)
         }
         nats = -(jnp.mean(log_p[first][: config.batch_size]) + jnp.mean(log_p[second][config.batch_size :])) / 2
         score = (log_p[first] - log_p[second]).sum(axis=1)
@@ -67,7 +72,7 @@ def train_together(
             "nats": nats, "contrast": contrast, "accuracy": losses.binary_accuracy(score, is_first),
         }  # fmt: skip
 
-    held_out = [found.held_out for found in windows.values() if found.held_out is not None]
+    held_out = [kept for name in (first, second) if (kept := windows[name].held_out) is not None]
 
     def validate(params: dict[str, models.TaggerParams]) -> dict[str, float]:
         labels = np.repeat([1, 0], list(map(len, held_out)))
@@ -92,8 +97,8 @@ def train_together(
 
 
 def score_of(params: Mapping[str, models.TaggerParams], ids: np.ndarray) -> np.ndarray:
-    """Windows [N, T] -> log P under the first model - log P under the second [N]."""
-    first, second = (map_batches(log_p_of, model, ids, 1024).sum(axis=1) for model in params.values())
+    """Windows [N, T] -> log P under the first model, by name, - log P under the second [N]."""
+    first, second = (map_batches(log_p_of, params[name], ids, 1024).sum(axis=1) for name in sorted(params))
     return first - second
 
 

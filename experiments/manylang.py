@@ -119,7 +119,7 @@ PRESETS = named(original=Config())
 
 # Windows of each language's validation text; those of all of them are looked at after each epoch.
 VALIDATION_WINDOWS = 25
-PAIRS_SHOWN = 6
+PAIRS_SHOWN = 6  # of the languages taken for each other most often
 
 
 class Parts(NamedTuple):
