@@ -8,12 +8,20 @@ from pathlib import Path
 
 import tyro
 
-from experiments import autoencoder, charlm, cumsum, echo, export, langid, sentiment
+from experiments import autoencoder, charlm, cumsum, echo, export, langid, presets, sentiment
 from experiments.session import Options
 from jaxlstm import processes
 from jaxlstm.errors import UserError
 
 QUICK = (echo, cumsum, autoencoder, langid)
+EXPERIMENTS = {
+    "echo": echo,
+    "cumsum": cumsum,
+    "autoencoder": autoencoder,
+    "langid": langid,
+    "sentiment": sentiment,
+    "charlm": charlm,
+}
 
 
 def quick(runs: Path = Path("runs"), data_dir: Path | None = None, seed: int = 0) -> None:
@@ -45,18 +53,15 @@ def main(arguments: list[str]) -> int:
     commands: dict[str, Callable[..., None]] = {
         "quick": quick,
         "all": all_five,
-        "echo": echo.main,
-        "cumsum": cumsum.main,
-        "autoencoder": autoencoder.main,
-        "langid": langid.main,
-        "sentiment": sentiment.main,
-        "charlm": charlm.main,
+        **{name: experiment.main for name, experiment in EXPERIMENTS.items()},
         "export": export.main,
     }
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
         arguments = ["quick", *arguments]
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
+        if (name := arguments[0]) in EXPERIMENTS:
+            commands[name] = presets.main_of(EXPERIMENTS[name], arguments[1:])
         tyro.extras.subcommand_cli_from_dict(
             commands,
             prog="python -m experiments",

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from experiments.presets import Settings, named
 from experiments.session import Options, begin, follow, require_at_least
 from jaxlstm import LSTMParams, losses, models, plots
 from jaxlstm.batches import batches_of
@@ -32,7 +33,7 @@ ORIGINAL = {"max_abs_error": 0.0100185}
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Settings of the autoencoder system."""
 
     length: int = 9
@@ -59,6 +60,9 @@ class Config:
     def __post_init__(self) -> None:
         require_at_least(self, 2, "length")
         require_at_least(self, 1, "hidden_size", "epochs", "checkpoint_every")
+
+
+PRESETS = named(original=Config())
 
 
 def main(config: Config = Config(), options: Options = Options()) -> None:

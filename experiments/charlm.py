@@ -21,6 +21,7 @@ import optax
 import tyro
 
 from experiments.ngram import ngram_log_p
+from experiments.presets import Settings, named
 from experiments.session import Options, begin, follow, require_at_least
 from experiments.writing import Writing, check_characters, show, write
 from jaxlstm import LSTMState, losses, models, plots, zero_state
@@ -37,7 +38,7 @@ HELD_OUT_ROW = 2048
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Settings of the charlm system."""
 
     text: str = ""
@@ -81,6 +82,9 @@ class Config:
                 raise UserError(
                     f"--{name.replace('_', '-')}: expected 0 or more and less than 1, got {getattr(self, name)}"
                 )
+
+
+PRESETS = named(original=Config())
 
 
 class Parts(NamedTuple):

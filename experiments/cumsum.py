@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from experiments.presets import Settings, named
 from experiments.session import Options, begin, follow, require_at_least
 from jaxlstm import losses, models, plots
 from jaxlstm.batches import generated, map_batches
@@ -26,7 +27,7 @@ ORIGINAL = {"step_accuracy": 0.952}
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Settings of the cumsum system."""
 
     length: int = 10
@@ -52,6 +53,9 @@ class Config:
         require_at_least(
             self, 1, "length", "hidden_size", "batch_size", "epochs", "steps_per_epoch", "test_size", "checkpoint_every"
         )
+
+
+PRESETS = named(original=Config())
 
 
 def main(config: Config = Config(), options: Options = Options()) -> None:

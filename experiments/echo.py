@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import optax
 
+from experiments.presets import Settings, named
 from experiments.session import Options, begin, follow, require_at_least
 from jaxlstm import losses, models, plots
 from jaxlstm.batches import generated, map_batches
@@ -27,7 +28,7 @@ ORIGINAL = {"accuracy": 0.0}
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Settings of the echo system."""
 
     length: int = 50
@@ -65,6 +66,9 @@ class Config:
         require_at_least(self, 3, "length")
         if not 0 <= self.position < self.length:
             raise UserError(f"--position: expected 0 to {self.length - 1}, a step of the sequence, got {self.position}")
+
+
+PRESETS = named(original=Config())
 
 
 def main(config: Config = Config(), options: Options = Options()) -> None:

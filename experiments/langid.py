@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from experiments.presets import Settings, named
 from experiments.session import Options, begin, follow, require_at_least, require_texts, run_to_use
 from jaxlstm import models, plots
 from jaxlstm.batches import batches_of, map_batches
@@ -42,7 +43,7 @@ LANGUAGES = {"english": "eng", "french": "fra"}  # name and code in the Declarat
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Settings of the langid system."""
 
     window: int = 5
@@ -68,6 +69,9 @@ class Config:
         require_at_least(self, 1, "window", "hidden_size", "batch_size", "epochs", "short_epochs", "checkpoint_every")
         if not 0 < self.train_fraction < 1:
             raise UserError(f"--train-fraction: expected a share between 0 and 1, got {self.train_fraction}")
+
+
+PRESETS = named(original=Config())
 
 
 def main(

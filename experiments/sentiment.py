@@ -17,6 +17,7 @@ import optax
 import tyro
 from sklearn.metrics import confusion_matrix
 
+from experiments.presets import Settings, named
 from experiments.session import Options, begin, follow, require_at_least, require_texts, run_to_use
 from jaxlstm import losses, models, plots
 from jaxlstm.batches import batches_of, map_batches
@@ -32,7 +33,7 @@ ORIGINAL = {"accuracy": 0.81292}
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Settings of the sentiment system."""
 
     num_words: int = 2000
@@ -71,6 +72,9 @@ class Config:
                 )
         if not 0 < self.validation_fraction < 1:
             raise UserError(f"--validation-fraction: expected a share between 0 and 1, got {self.validation_fraction}")
+
+
+PRESETS = named(original=Config())
 
 
 def main(

@@ -1,7 +1,7 @@
 """The folder that a run leaves: what was asked for, what happened, what came out.
 
 runs/NAME/TIMESTAMP/
-    config.json              the settings
+    config.json              the settings, and the command
     metrics.jsonl            one line for each epoch
     checkpoints/             the last few training states
     parameters.safetensors   what was learnt
@@ -12,6 +12,8 @@ runs/NAME/TIMESTAMP/
 import dataclasses
 import json
 import platform
+import shlex
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
@@ -31,10 +33,11 @@ Config = TypeVar("Config")
 class Run:
     """One run of one system."""
 
-    def __init__(self, folder: Path, system: str, config: Any):
+    def __init__(self, folder: Path, system: str, config: Any, command: str):
         self.folder = folder
         self.system = system
         self.config = config
+        self.command = command  # that began it
         self._rows: dict[str, list[dict[str, Any]]] = {}  # by model, in the order of training
 
     @classmethod
@@ -47,8 +50,8 @@ class Run:
                 folder.mkdir(parents=True)
             except FileExistsError:
                 continue
-            run = cls(folder, system, config)
-            write_json(folder / "config.json", run._settings())
+            run = cls(folder, system, config, command_line())
+            write_json(folder / "config.json", run._settings() | {"command": run.command})
             return run
         raise FileExistsError(folder)
 
@@ -61,14 +64,14 @@ class Run:
         """
         path = folder / "config.json"
         settings = _read_json(folder, "config.json")
-        found = settings.pop("system", None)
+        found, command = settings.pop("system", None), settings.pop("command", "")
         if found != system:
             raise CheckpointError(f"{folder}: expected a run of {system}, this is one of {found}")
         try:
             config = config_type(**settings)
         except TypeError as error:
             raise CheckpointError(f"{path}: expected the settings of {system}: {error}") from None
-        return cls(folder, system, config)
+        return cls(folder, system, config, command)
 
     def _settings(self) -> dict[str, Any]:
         return {"system": self.system, **dataclasses.asdict(self.config)}
@@ -119,6 +122,8 @@ class Run:
             "config": dataclasses.asdict(self.config),
             "parameters": count_parameters(params),
             "seconds": round(seconds, 3),
+            "peak_memory": peak_memory(),
+            "command": self.command,
             "device": jax.devices()[0].device_kind,
             "versions": versions(),
         }
@@ -138,6 +143,27 @@ def system_of(folder: Path) -> str:
 def count_parameters(params: Any) -> int:
     """The number of entries of all arrays."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def peak_memory() -> int | None:
+    """The most bytes that were in use at a time so far: on the device, or by this process where it is the CPU.
+
+    None where the system does not tell.
+    """
+    if stats := jax.local_devices()[0].memory_stats():
+        return stats["peak_bytes_in_use"]
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def command_line() -> str:
+    """The command that started this program, the interpreter without its folder."""
+    interpreter, *arguments = sys.orig_argv
+    return shlex.join([Path(interpreter).name, *arguments])
 
 
 def versions() -> dict[str, str]:

@@ -9,13 +9,16 @@ import sys
 import tarfile
 import time
 import zipfile
+from dataclasses import asdict, replace
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from experiments.__main__ import main
+from experiments import echo
+from experiments.__main__ import EXPERIMENTS, main
+from experiments.presets import named
 from jaxlstm.data.sample import load_sample
 
 ROOT = Path(__file__).parent.parent
@@ -68,11 +71,14 @@ def rows_of(folder):
 
 def check_result(folder, result, system, metrics, plots):
     assert result.keys() == {
-        "system", "metrics", "original", "config", "parameters", "seconds", "device", "versions",
+        "system", "metrics", "original", "config", "parameters", "seconds", "peak_memory", "command", "device",
+        "versions",
     }  # fmt: skip
     assert result["system"] == system
     assert metrics <= result["metrics"].keys()
-    assert json.loads((folder / "config.json").read_text()) == {"system": system, **result["config"]}
+    settings = {"system": system, **result["config"], "command": result["command"]}
+    assert json.loads((folder / "config.json").read_text()) == settings
+    assert 2**26 < result["peak_memory"] < 2**38  # jax alone takes more, and no machine of ours has as much
     for name in plots:
         assert (folder / name).read_bytes().startswith(b"\x89PNG"), name
     assert not list(folder.rglob("*.partial"))
@@ -361,6 +367,34 @@ def test_missing_data_is_named_and_leaves_nothing(tmp_path, capsys, system, file
     arguments = (system, "--data-dir", str(tmp_path / "data"), "--runs", str(tmp_path / "runs"))
     assert file in error_of(capsys, *arguments)
     assert not list((tmp_path / "runs").glob("*/*"))
+
+
+def test_a_preset_is_where_the_other_settings_set_out_from(tmp_path, monkeypatch, capsys):
+    small = echo.Config(length=8, num_symbols=6, hidden_size=5, epochs=1, steps_per_epoch=2, test_size=30)
+    monkeypatch.setattr(echo, "PRESETS", named(original=echo.Config(), small=small))
+    folder, result = run(tmp_path, "echo", "--preset", "small", "--hidden-size", "3")
+    assert result["config"] == asdict(replace(small, preset="small", hidden_size=3))
+    assert "give no other settings" in error_of(capsys, "echo", "--preset", "small", "--resume", str(folder))
+    assert main(["echo", "--resume", str(folder)]) == 0
+    assert error_of(capsys, "echo", "--preset=big") == "error: --preset: expected one of original, small, got 'big'"
+    assert error_of(capsys, "cumsum", "--preset") == "error: --preset: expected one of original, got ''"
+
+
+def test_every_system_has_its_original_settings_as_the_default():
+    for system in EXPERIMENTS.values():
+        assert system.PRESETS["original"] == system.Config()
+        assert {name: config.preset for name, config in system.PRESETS.items()} == {
+            name: name for name in system.PRESETS
+        }
+
+
+def test_a_resumed_run_keeps_the_command_that_began_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "orig_argv", ["/usr/bin/python3", "-m", "experiments", "echo", "--runs", "a b"])
+    folder, result = run(tmp_path, *ECHO, "--epochs", "1", "--steps-per-epoch", "1")
+    assert result["command"] == "python3 -m experiments echo --runs 'a b'"
+    monkeypatch.setattr(sys, "orig_argv", ["python3", "-m", "experiments", "echo", "--resume", str(folder)])
+    assert main(["echo", "--resume", str(folder)]) == 0
+    assert json.loads((folder / "result.json").read_text())["command"] == result["command"]
 
 
 def test_unknown_systems_exit_with_code_2():

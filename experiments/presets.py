@@ -1,0 +1,55 @@
+"""A system's named settings: what `--preset NAME` sets out from; the other options change them.
+
+    PRESETS = named(original=Config(), best=Config(hidden_size=256))
+
+in a system's file is all there is to it. `original`, the default, is what the original text describes.
+"""
+
+import argparse
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import wraps
+from types import ModuleType
+from typing import TypeVar
+
+from jaxlstm.errors import UserError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the settings of every system begin with."""
+
+    preset: str = "original"
+    """The named settings that the others set out from."""
+
+
+Config = TypeVar("Config", bound=Settings)
+
+
+def named(**presets: Config) -> dict[str, Config]:
+    """The presets of a system by name; each knows its own."""
+    return {name: replace(config, preset=name) for name, config in presets.items()}
+
+
+def main_of(system: ModuleType, arguments: Sequence[str]) -> Callable[..., None]:
+    """The system's `main`, its settings by default those of the preset that the arguments name.
+
+    Raises:
+      UserError: the system has no such preset.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--preset", nargs="?", default="original", const="")
+    name = parser.parse_known_args(arguments)[0].preset
+    if name not in system.PRESETS:
+        raise UserError(f"--preset: expected one of {', '.join(system.PRESETS)}, got {name!r}")
+
+    @wraps(system.main)
+    def main(*arguments, **options) -> None:
+        system.main(*arguments, **options)
+
+    signature = inspect.signature(system.main)
+    settings = signature.parameters["config"].replace(default=system.PRESETS[name])
+    parameters = {**signature.parameters, "config": settings}
+    main.__signature__ = signature.replace(parameters=list(parameters.values()))  # type: ignore[attr-defined]
+    return main
