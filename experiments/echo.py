@@ -24,7 +24,7 @@ from jaxlstm.errors import UserError
 from jaxlstm.reporting import console, show_parameters, show_result
 from jaxlstm.runs import Run
 from jaxlstm.trace import trace
-from jaxlstm.training import Fitted, Loss, fit
+from jaxlstm.training import Fitted, Loss, Row, fit
 
 ORIGINAL = {"accuracy": 0.0}
 
@@ -98,7 +98,8 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
     params = init(key_params, config)
     show_parameters("echo", params)
 
-    rows, seconds = [], 0.0
+    rows: list[Row] = []
+    seconds = 0.0
     for length in config.lengths:
         fitted = _train(run, length, params, key_training, options)
         params, seconds = fitted.params, seconds + fitted.seconds
