@@ -117,6 +117,9 @@ PRESETS = named(
 )
 
 
+PRESETS = named(original=Config())
+
+
 def main(
     config: Config = Config(),
     options: Options = Options(),
