@@ -2,22 +2,11 @@
 
 import chex
 import jax
-import jax.numpy as jnp
 import numpy as np
 from problem import draw
+from tracing import counting_tanh
 
 from jaxlstm import lstm
-
-
-def counting_tanh():
-    """A tanh of its own, which counts how often it is traced."""
-
-    def tanh(z):
-        tanh.calls += 1
-        return jnp.tanh(z)
-
-    tanh.calls = 0
-    return tanh
 
 
 def test_outside_of_jit_a_shape_is_traced_once():

@@ -1,0 +1,123 @@
+"""Streaming: an LSTM that is served step by step, or in chunks of whatever size arrives.
+
+`lstm(params, chunk, state)` goes on from a state as well, but compiles for each new size of a chunk.
+Here nothing is compiled while requests are served, but for a chunk longer than a power of two that has
+not been seen yet.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxlstm.cell import Activation, LSTMParams, LSTMState, lstm_cell, zero_state
+from jaxlstm.layout import check_shape
+
+Step = Callable[[LSTMState, ArrayLike], tuple[LSTMState, Array]]
+Feed = Callable[[LSTMState, ArrayLike], tuple[LSTMState, np.ndarray]]
+
+
+def stepper(
+    params: LSTMParams, batch_shape: tuple[int, ...] = (), *, activation: Activation = jnp.tanh
+) -> tuple[Step, LSTMState]:
+    """One step, compiled before it returns.
+
+    Args:
+      params: the layer's weights; the compiled step holds them.
+      batch_shape: of the streams served at once; () for one.
+      activation: as in `lstm`.
+
+    Returns:
+      step(state, x) -> (state, y), with x [*batch_shape, D] and y [*batch_shape, H], and the state of zeros to
+      begin with. The step raises ValueError for another shape or dtype, rather than compile for it.
+    """
+    state = zero_state(batch_shape, params.w_h.shape[0], params.w_x.dtype)
+    x = jax.ShapeDtypeStruct((*batch_shape, params.w_x.shape[0]), params.w_x.dtype)
+    compiled = jax.jit(partial(lstm_cell, params, activation=activation)).lower(state, x).compile()
+
+    def step(state: LSTMState, x: ArrayLike) -> tuple[LSTMState, Array]:
+        try:
+            return compiled(state, x)
+        except TypeError as error:  # only then is anything checked: a check costs as much as a small step
+            _check_step(params, batch_shape, state, x)
+            raise error
+
+    return step, state
+
+
+def feeder(params: LSTMParams, *, activation: Activation = jnp.tanh) -> Feed:
+    """Chunks of any size, such as packets of a stream; at most one program for each power of two.
+
+    The steps are taken one by one by the same loop whatever the sizes of the chunks, so that cutting a sequence
+    in another way changes no bit of its outputs.
+
+    Args:
+      params: the layer's weights.
+      activation: as in `lstm`.
+
+    Returns:
+      feed(state, xs) -> (state, ys), with xs [..., T, D] for any T, 0 included, and ys [..., T, H], a NumPy array.
+      It raises ValueError for a wrong shape or dtype.
+    """
+
+    @jax.jit
+    def run(steps: Array, state: LSTMState, xs: Array) -> tuple[LSTMState, Array]:
+        # xs [capacity, ..., D], of which `steps` are there. Not a constant, so that XLA keeps the loop a loop.
+        def body(t: Array, carry: tuple[LSTMState, Array]) -> tuple[LSTMState, Array]:
+            state, ys = carry
+            state, y = lstm_cell(params, state, xs[t], activation=activation)
+            return state, ys.at[t].set(y)
+
+        ys = jnp.zeros((*xs.shape[:-1], params.w_h.shape[0]), xs.dtype)
+        return jax.lax.fori_loop(0, steps, body, (state, ys))
+
+    def feed(state: LSTMState, xs: ArrayLike) -> tuple[LSTMState, np.ndarray]:
+        # All that has the size of the chunk is done in NumPy: JAX would compile it for each size.
+        chunk = np.asarray(xs)
+        _check_chunk(params, state, chunk)
+        chunk = np.moveaxis(chunk, -2, 0)
+        steps = len(chunk)
+        padded = np.zeros((_capacity(steps), *chunk.shape[1:]), chunk.dtype)
+        padded[:steps] = chunk
+        state, ys = run(np.int32(steps), state, padded)
+        return state, np.moveaxis(np.asarray(ys)[:steps], 0, -2)
+
+    return feed
+
+
+def _capacity(steps: int) -> int:
+    """The least power of two that is not below `steps`."""
+    return 1 << max(steps - 1, 0).bit_length()
+
+
+def _check_step(params: LSTMParams, batch_shape: tuple[int, ...], state: LSTMState, x: ArrayLike) -> None:
+    hidden = params.w_h.shape[0]
+    x = jnp.asarray(x)
+    check_shape("x", x, (*batch_shape, params.w_x.shape[0]))
+    _check_state(params, state, (*batch_shape, hidden))
+    _check_dtype("x", x, params.w_x.dtype)
+
+
+def _check_chunk(params: LSTMParams, state: LSTMState, xs: np.ndarray) -> None:
+    if xs.ndim < 2 or xs.shape[-1] != params.w_x.shape[0]:
+        raise ValueError(f"xs: expected shape [..., T, {params.w_x.shape[0]}], got {list(xs.shape)}")
+    _check_dtype("xs", xs, params.w_x.dtype)
+    _check_state(params, state, (*xs.shape[:-2], params.w_h.shape[0]))
+
+
+def _check_state(params: LSTMParams, state: LSTMState, shape: tuple[int, ...]) -> None:
+    if not isinstance(state, LSTMState):
+        raise ValueError(f"state: expected an LSTMState, got {type(state).__name__}")
+    wanted = jax.eval_shape(lambda: zero_state((), 1, params.w_x.dtype))
+    for name, leaf, like in zip(state._fields, state, wanted, strict=True):
+        check_shape(f"state.{name}", leaf, shape)
+        _check_dtype(f"state.{name}", leaf, like.dtype)
+
+
+def _check_dtype(name: str, array: Array | np.ndarray, dtype: np.dtype) -> None:
+    if array.dtype != dtype:
+        raise ValueError(f"{name}: expected {dtype}, as the parameters have it, got {array.dtype}")
