@@ -102,7 +102,9 @@ def accuracy_by_length(lengths: Sequence[int], accuracies: Mapping[str, ArrayLik
             lengths,
             100 * values,
             color=COLOURS[index % len(COLOURS)],
-            linestyle=("-", "--", "-.", ":")[index % 4],
+            linestyle=("-", "--", "-.", ":")[
+                (index + index // len(COLOURS)) % 4
+            ],  # a fifth line is not the first again
             marker="o",
             linewidth=2,
             label=name.replace("_", " "),
