@@ -137,11 +137,12 @@ def main(
     if predict is not None or from_ is not None:
         identify(run_to_use("langid", Config, predict, from_), predict or "")
         return
-    corpora = load_corpora(options.data_dir, config.genesis)  # before there is a folder that would be left empty
+    corpora = None
+    if options.resume is None:  # before there is a folder that a missing file would leave empty
+        corpora = load_corpora(options.data_dir, config.genesis)
     run = begin("langid", config, options)
-    if run.config.genesis != config.genesis:
-        corpora = load_corpora(options.data_dir, run.config.genesis)
-    config, (texts, genesis, corpus) = run.config, corpora
+    config = run.config
+    texts, genesis, corpus = corpora or load_corpora(options.data_dir, config.genesis)
     train, held_out = {}, {}
     for name, text in texts.items():
         train[name], held_out[name] = split_words(text.lower(), config.train_fraction)

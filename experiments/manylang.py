@@ -154,11 +154,11 @@ def main(
     if predict is not None or from_ is not None:
         identify(run_to_use("manylang", Config, predict, from_), predict or "")
         return
-    parts = load_parts(config, options)  # before there is a folder that a missing file would leave empty
+    if options.resume is None:
+        load_parts(config, options)  # before there is a folder that a missing file would leave empty
     run = begin("manylang", config, options)
-    if run.config != config:
-        config = run.config
-        parts = load_parts(config, options)
+    config = run.config
+    parts = load_parts(config, options)
     console.print(
         f"{len(config.languages)} languages: {_size(parts.train):,} characters to learn from, "
         f"{_size(parts.validation):,} to choose the epoch on, {_size(parts.test):,} held out"

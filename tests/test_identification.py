@@ -1,6 +1,7 @@
 """Identifying languages: the models taught together, the many languages, and the identifiers they are compared with."""
 
 import json
+import shutil
 import zipfile
 from types import SimpleNamespace
 
@@ -131,14 +132,10 @@ def test_manylang(tmp_path, data, stubs, capsys):
     assert main(["manylang", "--predict", "les gens de la ville", "--from", str(folder)]) == 0
     assert capsys.readouterr().out.startswith("fr ")
 
-    # Taken up before its last two epochs, it comes to the same end.
+    # Taken up before the last epoch of either, it comes to the same end.
     (folder / "result.json").unlink()
     for stage in ("classifier", "character-models"):
-        checkpoints = folder / "checkpoints" / stage
-        last = max(checkpoints.iterdir(), key=lambda path: int(path.name))
-        for path in last.iterdir():
-            path.unlink()
-        last.rmdir()
+        shutil.rmtree(max((folder / "checkpoints" / stage).iterdir(), key=lambda path: int(path.name)))
     assert main(["manylang", "--resume", str(folder), "--data-dir", str(data)]) == 0
     assert json.loads((folder / "result.json").read_text())["metrics"] == result["metrics"]
 

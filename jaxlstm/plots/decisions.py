@@ -102,9 +102,8 @@ def accuracy_by_length(lengths: Sequence[int], accuracies: Mapping[str, ArrayLik
             lengths,
             100 * values,
             color=COLOURS[index % len(COLOURS)],
-            linestyle=("-", "--", "-.", ":")[
-                (index + index // len(COLOURS)) % 4
-            ],  # a fifth line is not the first again
+            # A fifth line has the first one's colour, and another style.
+            linestyle=("-", "--", "-.", ":")[(index + index // len(COLOURS)) % 4],
             marker="o",
             linewidth=2,
             label=name.replace("_", " "),
