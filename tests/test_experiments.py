@@ -106,10 +106,11 @@ def test_echo_learns_short_sequences_first(tmp_path, capsys):
     assert result["config"]["curriculum"] == [4, 6]
     stages = [(model, epoch) for model in ("length-4", "length-6", "length-10") for epoch in (1, 2)]
     assert [(row["model"], row["epoch"]) for row in rows_of(folder)] == stages
-    before = (folder / "parameters.safetensors").read_bytes()
+    metrics = (folder / "metrics.jsonl").read_bytes()
     shutil.rmtree(folder / "checkpoints" / "length-10")  # as if killed after the second length
     assert main(["echo", "--resume", str(folder)]) == 0
-    assert (folder / "parameters.safetensors").read_bytes() == before
+    assert (folder / "metrics.jsonl").read_bytes() == metrics
+    assert json.loads((folder / "result.json").read_text())["metrics"] == result["metrics"]
     capsys.readouterr()
     for given in (["8"], ["6", "5"]):
         assert "expected ever larger lengths below 8" in error_of(capsys, *ECHO, "--curriculum", *given)

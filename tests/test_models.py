@@ -264,3 +264,16 @@ def test_a_trace_shows_what_the_cell_computed():
     np.testing.assert_allclose(inside.h, inside.o * np.tanh(inside.c), atol=1e-6)
     first = np.split(np.asarray(xs[:, 0]) @ np.asarray(params.w_x) + np.asarray(params.b), 4, axis=-1)
     np.testing.assert_allclose(inside.f[:, 0], 1 / (1 + np.exp(-first[1])), atol=1e-6)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("conditional", [False, True])
+def test_padding_changes_no_autoencoder(conditional, reverse):
+    params = models.init_composite(KEY, 2, 6, conditional=conditional)
+    xs, lengths = jax.random.normal(KEY, (3, 5, 2)), [5, 2, 4]
+    padded = jnp.where(jnp.arange(5)[:, None] < jnp.array(lengths)[:, None, None], xs, jnp.nan)
+    together = models.reconstruct_and_predict(params, padded, lengths=jnp.array(lengths), reverse=reverse)
+    for row, length in enumerate(lengths):
+        alone = models.reconstruct_and_predict(params, xs[row, :length], reverse=reverse)
+        for got, want in zip(together, alone, strict=True):
+            np.testing.assert_allclose(got[row, : len(want)], want, rtol=0, atol=1e-6)
