@@ -114,7 +114,7 @@ class Config(Settings):
                 raise UserError(f"--{name}: expected 0 or more and less than 1, got {getattr(self, name)}")
 
 
-PRESETS = named(original=Config())
+PRESETS = named(original=Config(), best=Config(model_size=96, epochs=24, model_epochs=30))
 
 
 # Windows of each language's validation text; those of all of them are looked at after each epoch.
