@@ -4,7 +4,7 @@ import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import jax
 import tyro
@@ -46,6 +46,8 @@ class Options:
     """compare even with results from another machine"""
     implementation: str | None = None
     """of jaxlstm.lstm; its own choice by default"""
+    device: Literal["cpu", "gpu"] | None = None
+    """to run on; JAX's own choice by default"""
     devices: int = 1
     """over which jaxlstm splits each batch; CPU devices are made, and share the cores; the rivals run as they are"""
 
@@ -105,6 +107,18 @@ def mesh_of(options: Options) -> Mesh | None:
         raise BadOptionError(f"--{error}") from None
 
 
+def use_device(device: str | None) -> None:
+    """Has JAX compute on the kind of device that is asked for.
+
+    Raises:
+      BadOptionError: JAX finds no GPU.
+    """
+    if device == "cpu":
+        jax.config.update("jax_platforms", "cpu")
+    elif device == "gpu" and jax.default_backend() != "gpu":
+        raise BadOptionError(f"--device gpu: JAX finds no GPU, its device is {jax.devices()[0].device_kind}")
+
+
 def run(options: Options) -> int:
     """Measures; returns the exit code: 1 if a library computed something else than jaxlstm.
 
@@ -112,6 +126,7 @@ def run(options: Options) -> int:
       BadOptionError: an option that cannot be used.
       results.ResultsError: the older results cannot be read.
     """
+    use_device(options.device)
     # A compile time is the time that compiling takes, not that of finding a compiled program.
     jax.config.update("jax_enable_compilation_cache", False)
     asked = jobs(options)

@@ -129,7 +129,8 @@ def sentiment_ids(run: Run, data_dir: Path | None) -> tuple[np.ndarray, np.ndarr
 
 def langid_ids(run: Run, data_dir: Path | None) -> tuple[np.ndarray, np.ndarray]:
     """The held-out windows [N, T] and whether each is English."""
-    alphabet, texts = Alphabet(run.read_json("alphabet.json")), langid.load_texts(data_dir)[0]
+    alphabet = Alphabet(run.read_json("alphabet.json"))
+    texts = langid.load_corpora(data_dir, with_genesis=False).declaration
     held_out = [split_words(text.lower(), run.config.train_fraction)[1] for text in texts.values()]
     parts = [windows(alphabet.encode(text), run.config.window) for text in held_out]
     return np.concatenate(parts), np.repeat([True, False], [len(part) for part in parts])

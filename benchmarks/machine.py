@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import psutil
 
 import jaxlstm
 
@@ -55,7 +54,7 @@ def describe() -> dict[str, Any]:
     return {
         "processor": processor(),
         "cores": cores(),
-        "memory_bytes": psutil.virtual_memory().total,
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "system": platform.platform(),
         "device": jax.devices()[0].device_kind,
         "devices": jax.device_count(),
@@ -77,4 +76,6 @@ def free_bytes() -> int:
     stats = jax.devices()[0].memory_stats() if jax.default_backend() != "cpu" else None
     if stats:
         return stats["bytes_limit"] - stats["bytes_in_use"]
+    import psutil  # here, so that a machine with a GPU need not have it
+
     return psutil.virtual_memory().available

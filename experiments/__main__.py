@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tyro
 
-from experiments import autoencoder, charlm, cumsum, echo, export, langid, presets, sentiment
+from experiments import autoencoder, charlm, cumsum, echo, export, langid, manylang, presets, sentiment
 from experiments.session import Options
 from jaxlstm import processes
 from jaxlstm.errors import UserError
@@ -20,6 +20,7 @@ EXPERIMENTS = {
     "autoencoder": autoencoder,
     "langid": langid,
     "sentiment": sentiment,
+    "manylang": manylang,
     "charlm": charlm,
 }
 

@@ -3,10 +3,12 @@
 The network has to hold one symbol out of a hundred over all the steps that follow it. The original
 trained on 10 sequences and answered 0 of 100 right. The model is the same here; it sees fresh
 sequences, made on the device, and starts with a forget gate that stays open about as long as a
-sequence lasts (the chrono initialisation of Tallec & Ollivier 2018).
+sequence lasts (the chrono initialisation of Tallec & Ollivier 2018). Where a sequence is so long that
+nothing is learnt from it at first, shorter ones come before it: a curriculum (Bengio et al. 2009).
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import jax
 import numpy as np
@@ -22,7 +24,7 @@ from jaxlstm.errors import UserError
 from jaxlstm.reporting import console, show_parameters, show_result
 from jaxlstm.runs import Run
 from jaxlstm.trace import trace
-from jaxlstm.training import fit
+from jaxlstm.training import Fitted, Loss, Row, fit
 
 ORIGINAL = {"accuracy": 0.0}
 
@@ -39,6 +41,8 @@ class Config(Settings):
     """The step whose symbol is asked for, counted from 0."""
     hidden_size: int = 25
     """Units of the LSTM."""
+    curriculum: tuple[int, ...] = ()
+    """Shorter lengths to learn first, one after the other, each for as many epochs."""
     chrono: bool = True
     """Start with forget gates for dependencies as long as the sequence, not with a bias of 1."""
     learning_rate: float = 0.03
@@ -48,7 +52,7 @@ class Config(Settings):
     batch_size: int = 64
     """Sequences in a step."""
     epochs: int = 30
-    """Epochs of `steps_per_epoch` steps."""
+    """Epochs of `steps_per_epoch` steps, at each length."""
     steps_per_epoch: int = 100
     """Steps in an epoch; every batch is new."""
     test_size: int = 10_000
@@ -64,8 +68,25 @@ class Config(Settings):
             "checkpoint_every",
         )  # fmt: skip
         require_at_least(self, 3, "length")
-        if not 0 <= self.position < self.length:
-            raise UserError(f"--position: expected 0 to {self.length - 1}, a step of the sequence, got {self.position}")
+        object.__setattr__(self, "curriculum", tuple(self.curriculum))  # a list where it was read from JSON
+        if any(before >= after for before, after in pairwise(self.lengths)):
+            raise UserError(f"--curriculum: expected ever larger lengths below {self.length}, got {self.curriculum}")
+        if not 0 <= self.position < min(self.lengths):
+            raise UserError(
+                f"--position: expected 0 to {min(self.lengths) - 1}, a step of every sequence, got {self.position}"
+            )
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """All lengths, in the order in which they are learnt."""
+        return (*self.curriculum, self.length)
+
+
+PRESETS = named(
+    original=Config(),
+    length200=Config(length=200, curriculum=(12, 50), epochs=10),
+    length1000=Config(length=1000, curriculum=(12, 50, 200), epochs=10),
+)
 
 
 PRESETS = named(original=Config())
@@ -77,46 +98,74 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
     config = run.config
     key_params, key_training, key_test = jax.random.split(jax.random.key(config.seed), 3)
 
-    def draw(key: jax.Array, size: int = config.batch_size) -> jax.Array:
-        return jax.random.randint(key, (size, config.length), 0, config.num_symbols)
-
-    def logits_of(params: models.ClassifierParams, symbols: jax.Array) -> jax.Array:
-        return models.classify(params, jax.nn.one_hot(symbols, config.num_symbols))
-
     params = init(key_params, config)
     show_parameters("echo", params)
 
-    def loss(params: models.ClassifierParams, symbols: jax.Array, key: jax.Array):
-        logits, labels = logits_of(params, symbols), symbols[:, config.position]
-        return losses.cross_entropy(logits, labels), {"accuracy": losses.accuracy(logits, labels)}
+    rows: list[Row] = []
+    seconds = 0.0
+    for length in config.lengths:
+        fitted = _train(run, length, params, key_training, options)
+        params, seconds = fitted.params, seconds + fitted.seconds
+        rows += [{**row, "epoch": len(rows) + row["epoch"]} for row in fitted.rows]
+    run.save_parameters(params)
 
-    schedule = optax.cosine_decay_schedule(config.learning_rate, config.epochs * config.steps_per_epoch)
-    with follow(run, config.epochs) as on_epochs:
-        fitted = fit(
-            loss,
-            params,
-            optax.chain(optax.clip_by_global_norm(config.clip), optax.adam(schedule)),
-            generated(draw, config.steps_per_epoch),
-            epochs=config.epochs,
-            key=key_training,
-            checkpoints=run.checkpoints(),
-            checkpoint_every=config.checkpoint_every,
-            on_epochs=on_epochs,
-            mesh=options.mesh,
-        )
-    run.save_parameters(fitted.params)
-
-    symbols = np.asarray(draw(key_test, config.test_size))
-    logits = map_batches(logits_of, fitted.params, symbols, 1000)
+    symbols = np.asarray(draw(key_test, config.test_size, config.length, config.num_symbols))
+    logits = map_batches(logits_of, params, symbols, 1000)
     answers = logits.argmax(axis=-1)
     accuracy = float(np.mean(answers == symbols[:, config.position]))
 
     console.print(f"sequence  {' '.join(map(str, symbols[0]))}")
     console.print(f"expected  {symbols[0, config.position]}    answered  {answers[0]}")
-    plots.save(plots.learning_curves(fitted.rows, ["accuracy"]), run.folder / "learning.png")
-    inside = jax.tree.map(np.asarray, trace(fitted.params.lstm, jax.nn.one_hot(symbols[0], config.num_symbols)))
+    plots.save(plots.learning_curves(rows, ["accuracy"]), run.folder / "learning.png")
+    inside = jax.tree.map(np.asarray, trace(params.lstm, jax.nn.one_hot(symbols[0], config.num_symbols)))
     plots.save(plots.gates(inside, symbols[0], mark=config.position), run.folder / "gates.png")
-    show_result(run.finish({"accuracy": accuracy}, ORIGINAL, fitted.params, fitted.seconds))
+    show_result(run.finish({"accuracy": accuracy}, ORIGINAL, params, seconds))
+
+
+def _train(run: Run, length: int, params: models.ClassifierParams, key: jax.Array, options: Options) -> Fitted:
+    """One length of the curriculum; the learning rate falls over all of them as if they were one."""
+    config: Config = run.config
+    steps = config.epochs * config.steps_per_epoch
+    done = config.lengths.index(length) * steps
+    falling = optax.cosine_decay_schedule(config.learning_rate, len(config.lengths) * steps)
+
+    def batch(key: jax.Array) -> jax.Array:
+        return draw(key, config.batch_size, length, config.num_symbols)
+
+    model = f"length-{length}" if config.curriculum else ""
+    with follow(run, config.epochs, model) as on_epochs:
+        return fit(
+            loss_at(config.position),
+            params,
+            optax.chain(optax.clip_by_global_norm(config.clip), optax.adam(lambda step: falling(done + step))),
+            generated(batch, config.steps_per_epoch),
+            epochs=config.epochs,
+            key=key,
+            checkpoints=run.checkpoints(model),
+            checkpoint_every=config.checkpoint_every,
+            on_epochs=on_epochs,
+            mesh=options.mesh,
+        )
+
+
+def draw(key: jax.Array, size: int, length: int, num_symbols: int) -> jax.Array:
+    """Sequences of symbols [size, length]."""
+    return jax.random.randint(key, (size, length), 0, num_symbols)
+
+
+def logits_of(params: models.ClassifierParams, symbols: jax.Array) -> jax.Array:
+    """Symbols [B, T] -> a logit for each symbol [B, symbols]."""
+    return models.classify(params, jax.nn.one_hot(symbols, params.lstm.w_x.shape[0]))
+
+
+def loss_at(position: int) -> Loss:
+    """The loss, for `fit`, where the symbol at `position` is asked for."""
+
+    def loss(params: models.ClassifierParams, symbols: jax.Array, key: jax.Array):
+        logits, labels = logits_of(params, symbols), symbols[:, position]
+        return losses.cross_entropy(logits, labels), {"accuracy": losses.accuracy(logits, labels)}
+
+    return loss
 
 
 def init(key: jax.Array, config: Config) -> models.ClassifierParams:
@@ -127,16 +176,15 @@ def init(key: jax.Array, config: Config) -> models.ClassifierParams:
 
 def deployed(run: Run) -> dict[str, Model]:
     """The trained model: symbols [B, T] -> the probability [B, symbols] of each at the position."""
-    size = run.config.num_symbols
     params = run.load_parameters(jax.eval_shape(lambda key: init(key, run.config), jax.random.key(0)))
 
     def apply(params: models.ClassifierParams, symbols: jax.Array) -> jax.Array:
-        return jax.nn.softmax(models.classify(params, jax.nn.one_hot(symbols, size)))
+        return jax.nn.softmax(logits_of(params, symbols))
 
     def graph(graph, params: models.ClassifierParams, symbols: str) -> str:
         from jaxlstm.deploy import onnx
 
-        logits = onnx.classify(graph, params, onnx.one_hot(graph, symbols, size))
+        logits = onnx.classify(graph, params, onnx.one_hot(graph, symbols, run.config.num_symbols))
         return graph.add("Softmax", logits, axis=-1)
 
     inputs = {"symbols": Input(("batch", "time"), np.int32)}

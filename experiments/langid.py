@@ -12,7 +12,7 @@ a target, the first one predicted from a start symbol, as its own formula for P(
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,11 +23,14 @@ from matplotlib.figure import Figure
 from rich.table import Table
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from experiments.contrast import Windows, log_p_of, score_of, train_together
+from experiments.identifiers import ask_identifiers
 from experiments.presets import Settings, named
 from experiments.session import Options, batch_size_for, begin, follow, require_at_least, require_texts, run_to_use
 from jaxlstm import models, plots
-from jaxlstm.batches import batches_of, map_batches
+from jaxlstm.batches import batches_of
 from jaxlstm.data.fetch import UnreachableError
+from jaxlstm.data.genesis import load_genesis
 from jaxlstm.data.sample import load_sample
 from jaxlstm.data.text import START, Alphabet, alphabet_of, split_words, windows
 from jaxlstm.data.udhr import load_udhr
@@ -39,6 +42,7 @@ from jaxlstm.runs import Run, write_json
 from jaxlstm.training import Fitted, fit
 
 ORIGINAL = {"auc": 0.6514, "accuracy": 0.60}
+TRANSLATIONS = {"english": "english-web", "french": "french"}  # of Genesis
 LANGUAGES = {"english": "eng", "french": "fra"}  # name and code in the Declaration's corpus
 
 
@@ -60,15 +64,57 @@ class Config(Settings):
     """Epochs, as the original's text proposes."""
     short_epochs: int = 5
     """Epochs of the original's run, reported beside."""
+    genesis: bool = False
+    """Learn from the book of Genesis as well; needs --contrast."""
+    near_share: float = 0.5
+    """Share of the Declaration's windows in each step, where Genesis is the rest."""
+    contrast: float = 0.0
+    """Weight of telling the languages apart, beside predicting characters; 0 teaches each model alone."""
+    dropout: float = 0.0
+    """Share dropped of what the models' heads read; needs --contrast."""
+    validation_fraction: float = 0.0
+    """Share of the words to learn from, the last ones, kept to choose settings and the epoch on; needs --contrast."""
+    patience: int = 10
+    """Epochs without a better validation AUC after which training stops."""
+    identifiers: bool = False
+    """Ask Lingua, py3langid and fastText about the same windows."""
     checkpoint_every: int = 10
     """Epochs between checkpoints."""
     seed: int = 0
     """Source of all randomness."""
 
     def __post_init__(self) -> None:
-        require_at_least(self, 1, "window", "hidden_size", "batch_size", "epochs", "short_epochs", "checkpoint_every")
-        if not 0 < self.train_fraction < 1:
-            raise UserError(f"--train-fraction: expected a share between 0 and 1, got {self.train_fraction}")
+        require_at_least(self, 1, "window", "hidden_size", "batch_size", "epochs", "checkpoint_every", "patience")
+        require_at_least(self, 0, "short_epochs", "contrast")
+        for name in ("train_fraction", "near_share"):
+            if not 0 < getattr(self, name) < 1:
+                raise UserError(
+                    f"--{name.replace('_', '-')}: expected a share between 0 and 1, got {getattr(self, name)}"
+                )
+        for name in ("dropout", "validation_fraction"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(
+                    f"--{name.replace('_', '-')}: expected 0 or more and less than 1, got {getattr(self, name)}"
+                )
+        if not self.contrast and (self.genesis or self.dropout or self.validation_fraction):
+            raise UserError(
+                "--contrast: expected more than 0 for --genesis, --dropout and --validation-fraction, got 0"
+            )
+
+
+PRESETS = named(
+    original=Config(),
+    best=Config(
+        hidden_size=64,
+        learning_rate=0.003,
+        epochs=46,
+        short_epochs=0,
+        genesis=True,
+        contrast=1.5,
+        dropout=0.3,
+        identifiers=True,
+    ),
+)
 
 
 PRESETS = named(original=Config())
@@ -91,72 +137,123 @@ def main(
     if predict is not None or from_ is not None:
         identify(run_to_use("langid", Config, predict, from_), predict or "")
         return
-    texts, corpus = load_texts(options.data_dir)  # before there is a folder that a missing file would leave empty
+    corpora = None
+    if options.resume is None:  # before there is a folder that a missing file would leave empty
+        corpora = load_corpora(options.data_dir, config.genesis)
     run = begin("langid", config, options)
     config = run.config
+    texts, genesis, corpus = corpora or load_corpora(options.data_dir, config.genesis)
     train, held_out = {}, {}
     for name, text in texts.items():
         train[name], held_out[name] = split_words(text.lower(), config.train_fraction)
         console.print(f"{name}: {len(train[name]):,} characters to learn from, {len(held_out[name]):,} held out")
-    alphabet = alphabet_of(*train.values())
+    alphabet = alphabet_of(*train.values(), *genesis.values())
     write_json(run.folder / "alphabet.json", alphabet.characters)
     show_parameters("langid", _shapes(alphabet, config))
 
-    def train_all(epochs: int, stage: str) -> dict[str, Fitted]:
-        ids = {name: windows(alphabet.encode(train[name]), config.window) for name in LANGUAGES}
+    def encode(text: str) -> np.ndarray:
+        return windows(alphabet.encode(text), config.window)
+
+    def train_all(epochs: int, stage: str = "") -> dict[str, Fitted]:
         return {
-            name: train_model(run, options, name, f"{stage}{name}", ids[name], alphabet, epochs) for name in LANGUAGES
+            name: train_model(run, options, name, f"{stage}{name}", encode(text), alphabet, epochs)
+            for name, text in train.items()
         }
 
-    strings = [windows(alphabet.encode(held_out[name]), config.window) for name in LANGUAGES]
+    strings = [encode(held_out[name]) for name in LANGUAGES]
     is_english = np.repeat([1, 0], [len(ids) for ids in strings])
     ids = np.concatenate(strings)
 
-    def score(fitted: dict[str, Fitted]) -> np.ndarray:
-        log_p = {name: map_batches(_log_p, model.params, ids, 1024).sum(axis=1) for name, model in fitted.items()}
-        return log_p["english"] - log_p["french"]
-
-    short = train_all(config.short_epochs, "short-")
-    fitted = train_all(config.epochs, "")
-    params = {name: model.params for name, model in fitted.items()}
+    short = train_all(config.short_epochs, "short-") if config.short_epochs else {}
+    if config.contrast:
+        together = contrast(run, options, train, genesis, alphabet)
+        params, learnt = together.params, {"together": together}
+    else:
+        learnt = train_all(config.epochs)
+        params = {name: model.params for name, model in learnt.items()}
     run.save_parameters(params)
-    scores, short_scores = score(fitted), score(short)
-    metrics = {
-        "auc": float(roc_auc_score(is_english, scores)),
-        "accuracy": float(np.mean((scores > 0) == is_english)),
-        f"auc_after_{config.short_epochs}_epochs": float(roc_auc_score(is_english, short_scores)),
-    }
+    scores = {"auc": score_of(params, ids)}
+    if short:
+        short_params = {name: model.params for name, model in short.items()}
+        scores[f"auc_after_{config.short_epochs}_epochs"] = score_of(short_params, ids)
+    if config.identifiers:
+        spans = [text[at : at + config.window] for text in held_out.values() for at in range(len(text))]
+        answers = ask_identifiers([span for span in spans if len(span) == config.window], ["en", "fr"])
+        scores |= {f"auc_{name}": of_language[:, 0] - of_language[:, 1] for name, of_language in answers.items()}
+    metrics = {name: float(roc_auc_score(is_english, values)) for name, values in scores.items()}
+    score = scores["auc"]
+    metrics["accuracy"] = float(np.mean((score > 0) == is_english))
 
     ask = _predictors(_models(params), config.window)
     show_character_probabilities(ask, alphabet, config.window, ["the ", "le d", "natio"])
-    for name, model in fitted.items():
+    for name, model in learnt.items():
         plots.save(plots.learning_curves(model.rows, []), run.folder / f"learning_{name}.png")
     curves = {
-        f"{config.epochs} epochs": (*roc_curve(is_english, scores)[:2], metrics["auc"]),
-        f"{config.short_epochs} epochs": (
-            *roc_curve(is_english, short_scores)[:2],
-            roc_auc_score(is_english, short_scores),
-        ),
+        name.removeprefix("auc").strip("_").replace("_", " ") or "LSTMs": (
+            *roc_curve(is_english, values)[:2],
+            metrics[name],
+        )
+        for name, values in scores.items()
     }
     plots.save(plots.roc(curves), run.folder / "roc.png")
-    by_class = {"English": scores[is_english == 1], "French": scores[is_english == 0]}
+    by_class = {"English": score[is_english == 1], "French": score[is_english == 0]}
     plots.save(plots.score_histogram(by_class), run.folder / "scores.png")
     example = held_out["french"][:40]
     plots.save(_plot_characters(ask, alphabet, example, config.window), run.folder / "characters.png")
-    seconds = sum(model.seconds for model in [*fitted.values(), *short.values()])
+    seconds = sum(model.seconds for model in [*learnt.values(), *short.values()])
     console.print(f"text: {corpus}; {len(ids):,} held-out windows of {config.window} characters")
     show_result(run.finish(metrics, ORIGINAL, params, seconds))
 
 
-def load_texts(data_dir: Path | None) -> tuple[dict[str, str], str]:
-    """The texts by language, and what they are: the Declaration, or offline the sample that comes with the package."""
+class Corpora(NamedTuple):
+    """The texts by language."""
+
+    declaration: dict[str, str]
+    genesis: dict[str, str]  # empty without it
+    name: str  # what they are
+
+
+def load_corpora(data_dir: Path | None, with_genesis: bool) -> Corpora:
+    """The Declaration, and Genesis if wanted; or offline the sample that comes with the package."""
     try:
         texts = {name: load_udhr(code, data_dir) for name, code in LANGUAGES.items()}
     except UnreachableError as error:
         console.print(f"[yellow]{error}[/yellow]")
         console.print("[yellow]Using the small bilingual sample that comes with jaxlstm instead.[/yellow]")
-        return {name: load_sample(name) for name in LANGUAGES}, "the bilingual sample"
-    return texts, "the Universal Declaration of Human Rights"
+        return Corpora({name: load_sample(name) for name in LANGUAGES}, {}, "the bilingual sample")
+    declaration = "the Universal Declaration of Human Rights"
+    if not with_genesis:
+        return Corpora(texts, {}, declaration)
+    genesis = {name: as_typeset(load_genesis(code, data_dir)) for name, code in TRANSLATIONS.items()}
+    return Corpora(texts, genesis, f"{declaration}, and Genesis to learn from")
+
+
+def as_typeset(text: str) -> str:
+    """Genesis as the Declaration is set: lowercased, one space between words, typographic apostrophes."""
+    return " ".join(text.lower().replace("'", "\N{RIGHT SINGLE QUOTATION MARK}").split())
+
+
+def contrast(
+    run: Run, options: Options, train: Mapping[str, str], genesis: Mapping[str, str], alphabet: Alphabet
+) -> Fitted:
+    """Both models, taught together; settings and epoch are chosen on the last words, if some are kept for that."""
+    config, found = run.config, {}
+
+    def encode(text: str) -> np.ndarray:
+        return windows(alphabet.encode(text), config.window)
+
+    for name, text in train.items():
+        kept = None
+        if config.validation_fraction:
+            text, last = split_words(text, 1 - config.validation_fraction)
+            kept = encode(last)
+        found[name] = Windows(encode(text), encode(genesis[name]) if genesis else None, kept)
+    key_params, key_training = jax.random.split(jax.random.key(config.seed))
+    params = {
+        name: models.init_language_model(key, alphabet.size, config.hidden_size)
+        for name, key in zip(LANGUAGES, jax.random.split(key_params), strict=True)
+    }
+    return train_together(run, options, found, params, key_training)
 
 
 def train_model(
@@ -245,15 +342,11 @@ def _models(params: Mapping[str, models.TaggerParams]) -> dict[str, Model]:
         return onnx.log_probabilities(graph, params, characters, START)
 
     inputs = {"characters": Input(("batch", "time"), np.int32)}
-    return {name: Model(_log_p, model, inputs, ("log_p",), graph) for name, model in params.items()}
+    return {name: Model(log_p_of, model, inputs, ("log_p",), graph) for name, model in params.items()}
 
 
 def _predictors(models: Mapping[str, Model], window: int) -> dict[str, Predictor]:
     return {name: Predictor(model, [window]) for name, model in models.items()}
-
-
-def _log_p(params: models.TaggerParams, ids: jax.Array) -> jax.Array:
-    return models.log_probabilities(params, ids, START)
 
 
 def _character_log_p(ask: Mapping[str, Predictor], alphabet: Alphabet, text: str, window: int) -> dict[str, np.ndarray]:

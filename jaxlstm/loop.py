@@ -13,11 +13,10 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 from jax.custom_derivatives import SymbolicZero
 
-from jaxlstm.products import Tape, columns_of, multiply, over_steps, product_of_columns, taped
+from jaxlstm.products import Tape, columns_of, multiply_steps, taped
 
 Step = Callable[[Any, Any, Any], tuple[Any, Array]]  # (constants, state, inputs of one step) -> (state, y)
 
@@ -45,19 +44,14 @@ def _loop_jvp(step, reverse, unroll, primals, tangents):
             state, y = step(constants, state, inputs)
         return state, y, tape
 
-    def products():
-        """For each product of a step: which weight, and the shape and dtype of what comes out."""
-        found: list[tuple[int, Any]] = []
+    found: list[tuple[int, Any]] = []  # for each product of a step: which weight, and what comes out, of one step
 
-        def first(constants, state, inputs):
-            tape = step_taped(None, constants, state, jax.tree.map(lambda leaf: leaf[0], inputs))[2]
-            found.extend(zip(tape.used, tape.outputs, strict=True))
+    def first(constants, state, inputs):
+        tape = step_taped(None, constants, state, jax.tree.map(lambda leaf: leaf[0], inputs))[2]
+        found.extend(zip(tape.used, map(jax.typeof, tape.outputs), strict=True))
 
-        jax.eval_shape(first, *primals)
-        return [(n, y.shape, y.dtype) for n, y in found]
-
-    found = products()
-    steps = jax.tree.leaves(primals[2])[0].shape[0]
+    jax.eval_shape(first, *primals)
+    like = jax.tree.leaves(primals[2])[0]  # different on each device, where devices run the loop by themselves
 
     def run(moved, probes):
         constants, state, inputs = structure.unflatten(_with(leaves, moving, moved))
@@ -70,13 +64,11 @@ def _loop_jvp(step, reverse, unroll, primals, tangents):
         state, (ys, xs) = jax.lax.scan(body, state, (inputs, probes), reverse=reverse, unroll=unroll)
         return (state, ys), xs
 
-    probes = [jnp.zeros((steps, *shape), dtype) for _, shape, dtype in found]
+    probes = [jax.lax.full_like(like, 0, y.dtype, (like.shape[0], *y.shape)) for _, y in found]
     out, move, xs = jax.linearize(run, [leaves[n] for n in moving], probes, has_aux=True)
     d_probes = [
-        jnp.zeros_like(probe)
-        if isinstance(d_leaves[weights[n]], SymbolicZero)
-        else over_steps(multiply if d_leaves[weights[n]].ndim > 2 else product_of_columns, x, d_leaves[weights[n]])
-        for (n, _, _), probe, x in zip(found, probes, xs, strict=True)
+        probe if isinstance(d_leaves[weights[n]], SymbolicZero) else multiply_steps(x, d_leaves[weights[n]])
+        for (n, _), probe, x in zip(found, probes, xs, strict=True)
     ]
     return out, move([d_leaves[n] for n in moving], d_probes)
 

@@ -34,12 +34,24 @@ def recurrent_product(h: Array, w: Array, h_scale: Array | None = None) -> Array
 
 def multiply(x: Array, w: Array) -> Array:
     """x @ w, blockwise where w has an axis of heads."""
+    w = of_one_head(w)
     if w.ndim == 2:
         return product(x, w)
     heads, size, _ = w.shape
     x = x.reshape(*x.shape[:-1], heads, size)
     y = jnp.einsum("...kn,knm->...km", x, w, preferred_element_type=cell_dtype(x.dtype))
     return y.reshape(*y.shape[:-2], heads * w.shape[-1])
+
+
+def multiply_steps(xs: Array, w: Array) -> Array:
+    """xs [K, B, N] times w: the tangent of all steps of a loop at once, the gradient of w from a large product."""
+    w = of_one_head(w)
+    return over_steps(product_of_columns if w.ndim == 2 else multiply, xs, w)
+
+
+def of_one_head(w: Array) -> Array:
+    """w [1, N, M] as [N, M]: no product of blocks is needed."""
+    return w[0] if w.ndim == 3 and w.shape[0] == 1 else w
 
 
 class Tape:
@@ -97,7 +109,7 @@ def _probed_jvp(primals, tangents):
     d_y = jnp.zeros_like(y) if isinstance(d_probe, SymbolicZero) else d_probe
     if not isinstance(d_x, SymbolicZero):
         # Without a wider accumulator here, so that a bfloat16 gradient meets bfloat16 weights.
-        if w.ndim == 2:
+        if columns.ndim == 2:
             d_y += jax.lax.dot_general(d_x, columns, (((d_x.ndim - 1,), (1,)), ((), ()))).astype(y.dtype)
         else:
             d_y += multiply(d_x, w)
@@ -108,6 +120,7 @@ def _probed_jvp(primals, tangents):
 
 def columns_of(w: Array) -> Array:
     """w, turned so that the thin product of a backward loop meets rows of memory."""
+    w = of_one_head(w)
     return w.T if w.ndim == 2 else w
 
 

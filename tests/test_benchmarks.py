@@ -581,3 +581,9 @@ def test_seconds_count_where_every_figure_is_reached():
     errors = dict.fromkeys(to_target.TARGETS["autoencoder"], 0.003)
     assert to_target.reached("autoencoder", errors)
     assert not to_target.reached("autoencoder", errors | {"prediction_max_abs_error": 0.0031})
+
+
+def test_no_gpu_is_a_line(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--device", "gpu"])
+    assert command.main() == 2
+    assert capsys.readouterr().err.startswith("--device gpu: JAX finds no GPU, its device is cpu")

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import HOLES, LEFT_PADDED, LENGTHS
+from cases import HOLES, LENGTHS
 from cell_cases import CELLS, CellProblem, draw, expected, unstabilised
 from compare import assert_close, assert_close_by_norm, assert_equal
 from jax.test_util import check_grads
@@ -19,13 +19,13 @@ from jaxlstm.scan import scan_cell
 
 pytestmark = pytest.mark.usefixtures("float64", "strict_ranks")
 
+# What is done around a step is the same for all; these have most in their states, least, and a product more.
+FEW = ["slstm", "gru", "projected"]
+
 RESETS = np.array([[0, 0, 1, 0, 0, 1, 1], [1, 0, 0, 0, 0, 0, 0], [0, 1, 0, 1, 0, 0, 0]], bool)
 MASKINGS: dict[str, dict] = {
     "plain": {},
     "lengths": {"lengths": LENGTHS},
-    "left-padding": {"mask": LEFT_PADDED},
-    "holes": {"mask": HOLES},
-    "resets": {"resets": RESETS},
     "resets-holes": {"resets": RESETS, "mask": HOLES},
 }
 
@@ -65,7 +65,7 @@ def test_from_the_cells_own_state(name):
 
 
 @pytest.mark.parametrize("batch_shape", [(), (2, 3), (0,)])
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", FEW)
 def test_batch_dimensions_and_time_major(name, batch_shape):
     problem = draw(name, batch_shape)
     mask = np.random.default_rng(3).random((*batch_shape, 7)) < 0.6
@@ -77,7 +77,7 @@ def test_batch_dimensions_and_time_major(name, batch_shape):
     assert_close((unstabilised(actual), jnp.moveaxis(actual_ys, 0, -2)), (state, ys), 1e-12)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", FEW)
 def test_no_steps_at_all(name):
     problem = draw(name, steps=0)
     state, ys = run(CELLS[name][0], problem)
@@ -119,7 +119,7 @@ def test_padding_is_never_read(name, reverse):
     np.testing.assert_array_equal(actual.xs[~HOLES], 0)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", FEW)
 def test_a_row_of_length_zero_keeps_its_state_to_the_bit(name):
     problem = draw(name)
     state, _ = run(CELLS[name][0], problem, lengths=LENGTHS)
@@ -127,7 +127,7 @@ def test_a_row_of_length_zero_keeps_its_state_to_the_bit(name):
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", FEW)
 def test_resets_equal_separate_sequences(name, reverse):
     # Three sequences in one row, of 2, 3 and 2 steps: outputs, and gradients of the weights.
     cell, bounds = CELLS[name][0], [0, 2, 5, 7]
@@ -143,20 +143,20 @@ def test_resets_equal_separate_sequences(name, reverse):
         return jnp.concatenate([scan_cell(cell, params, part, reverse=reverse)[1] for part in parts])
 
     assert_close(together(params), apart(params), 1e-13)
-    slopes = [jax.grad(lambda params, ys=ys: jnp.sum(ys(params) * weights))(params) for ys in (together, apart)]
+    slopes = [jax.jit(jax.grad(lambda p, ys=ys: jnp.sum(ys(p) * weights)))(params) for ys in (together, apart)]
     assert_close(*slopes, 1e-12)
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("every", [1, 3, 7, 20])
-@pytest.mark.parametrize("name", ["lstm", "gru", "slstm"])
+@pytest.mark.parametrize("every", [1, 3, 20])
+@pytest.mark.parametrize("name", FEW)
 def test_gradients_of_segments_are_those_of_the_whole(name, every, reverse):
     problem, cell = draw(name), CELLS[name][0]
     options = {"mask": HOLES, "resets": RESETS, "reverse": reverse}
     assert_close(gradient(cell, problem, **options, checkpoint_every=every), gradient(cell, problem, **options), 1e-12)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", FEW)
 def test_split_equals_whole(name):
     problem, cell = draw(name), CELLS[name][0]
     state, first = run(cell, problem._replace(xs=problem.xs[:, :3]))
@@ -164,7 +164,7 @@ def test_split_equals_whole(name):
     assert_close((state, jnp.concatenate([first, second], axis=1)), run(cell, problem), 1e-13)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", FEW)
 def test_batch_equals_vmap_of_single(name):
     problem, cell = draw(name), CELLS[name][0]
     single = jax.vmap(lambda xs, state, mask: scan_cell(cell, problem.params, xs, state, mask=mask))

@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxlstm.data import imdb, udhr
+from jaxlstm.data import genesis, imdb, udhr
 from jaxlstm.data.fetch import Source, UnreachableError, locate
+from jaxlstm.data.genesis import load_genesis
 from jaxlstm.data.imdb import Reviews, decode, encode, encode_texts, load_imdb, tokenise
 from jaxlstm.data.sample import load_sample
 from jaxlstm.data.text import START, UNKNOWN, Alphabet, alphabet_of, joined, split_words, streams, windows
@@ -657,6 +658,48 @@ class TestDeclaration:
         assert 10_000 < len(english) < len(french) < 13_000
         with pytest.raises(DataError, match="'nku' is empty"):
             load_udhr("nku", Path(LOCAL_DATA))
+
+
+# ---- genesis
+
+
+@pytest.fixture
+def genesis_zip(tmp_path):
+    path = tmp_path / "genesis.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("genesis/README", "what this is")
+        archive.writestr("genesis/english-web.txt", "In the beginning")
+        archive.writestr("genesis/french.txt", "Dieu cr\xe9a".encode("latin-1"))
+        archive.writestr("genesis/portuguese.txt", "No princ\xedpio".encode())
+    return path
+
+
+class TestGenesis:
+    def test_values_in_either_encoding(self, genesis_zip, tmp_path):
+        with zipfile.ZipFile(genesis_zip) as archive:
+            archive.extractall(tmp_path / "unpacked")
+        for place in (genesis_zip, tmp_path / "unpacked" / "genesis"):
+            assert load_genesis("english-web", place) == "In the beginning"
+            assert load_genesis("french", place) == "Dieu cr\xe9a"
+            assert load_genesis("portuguese", place) == "No princ\xedpio"
+
+    def test_errors(self, genesis_zip, tmp_path):
+        with pytest.raises(DataError, match="expected one of english-web, french, portuguese, got 'README'") as error:
+            load_genesis("README", genesis_zip)
+        one_line(error)
+        genesis_zip.write_bytes(genesis_zip.read_bytes()[:-30])
+        with pytest.raises(DataError, match=r"damaged or not genesis\.zip"):
+            load_genesis("french", genesis_zip)
+        (tmp_path / "genesis").mkdir()
+        with pytest.raises(DataError, match=r"expected text files such as french\.txt in it, found none"):
+            load_genesis("french", tmp_path / "genesis")
+
+    @needs_local(genesis.SOURCE)
+    def test_the_real_book(self):
+        english, french = (load_genesis(name, Path(LOCAL_DATA)) for name in ("english-web", "french"))
+        assert english.startswith("In the beginning God created the heavens and the earth.")
+        assert french.startswith("Au commencement, Dieu cr\xe9a les cieux et la terre.")
+        assert 185_000 < len(english) < len(french) < 195_000
 
 
 # ---- sample

@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parent.parent / "docs"
-NEEDS = {"coming_from_keras": "keras", "coming_from_pytorch": "torch", "coming_from_flax": "flax", "deploying": "onnx"}
+NEEDS = {
+    "coming_from_keras": "keras",
+    "coming_from_pytorch": "torch",
+    "coming_from_flax": "flax",
+    "deploying": "onnx",
+    "features": "matplotlib",
+}
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

@@ -100,6 +100,22 @@ def test_echo_learns(tmp_path):
     assert result["metrics"]["accuracy"] == 1.0
 
 
+def test_echo_learns_short_sequences_first(tmp_path, capsys):
+    curriculum = ["--length", "10", "--curriculum", "4", "6", "--epochs", "2", "--steps-per-epoch", "3"]
+    folder, result = run(tmp_path, *ECHO, *curriculum)
+    assert result["config"]["curriculum"] == [4, 6]
+    stages = [(model, epoch) for model in ("length-4", "length-6", "length-10") for epoch in (1, 2)]
+    assert [(row["model"], row["epoch"]) for row in rows_of(folder)] == stages
+    metrics = (folder / "metrics.jsonl").read_bytes()
+    shutil.rmtree(folder / "checkpoints" / "length-10")  # as if killed after the second length
+    assert main(["echo", "--resume", str(folder)]) == 0
+    assert (folder / "metrics.jsonl").read_bytes() == metrics
+    assert json.loads((folder / "result.json").read_text())["metrics"] == result["metrics"]
+    capsys.readouterr()
+    for given in (["8"], ["6", "5"]):
+        assert "expected ever larger lengths below 8" in error_of(capsys, *ECHO, "--curriculum", *given)
+
+
 def test_cumsum(tmp_path):
     folder, result = run(tmp_path, "cumsum", "--epochs", "2", "--steps-per-epoch", "40", "--test-size", "200")
     check_result(folder, result, "cumsum", {"step_accuracy", "sequence_accuracy"}, ["learning.png", "crossing.png"])

@@ -121,6 +121,20 @@ def test_dropout_of_a_pooled_classifier():
         assert (0.2 < np.mean(dropped == 0) < 0.4) == (name == "output_dropout")
 
 
+def test_prefixes_are_classified_as_if_they_were_all_there_is():
+    params = models.init_classifier(KEY, 4, 5, 3, vocabulary_size=7)
+    ids = jax.random.randint(KEY, (6, 5), 0, 7)
+    logits = models.classify_prefixes(params, ids)
+    for length in (1, 3, 5):
+        np.testing.assert_allclose(
+            logits[:, length - 1], models.classify(params, ids[:, :length]), rtol=1e-5, atol=1e-6
+        )
+    dropout = {"key": KEY, "dropout": 0.5, "recurrent_dropout": 0.5}
+    dropped = models.classify_prefixes(params, ids, **dropout)
+    np.testing.assert_allclose(dropped[:, -1], models.classify(params, ids, **dropout), rtol=1e-5, atol=1e-6)
+    assert not np.allclose(dropped, logits)
+
+
 def test_dropout_scale_keeps_the_mean():
     scale = np.asarray(dropout_scale(KEY, 0.2, (100_000,)))
     assert set(np.unique(scale)) == {0.0, np.float32(1.25)}
@@ -136,6 +150,17 @@ def test_the_probabilities_of_all_strings_sum_to_one():
     log_p = models.log_probabilities(params, strings, 0)
     assert log_p.shape == (64, 3)
     assert float(jnp.exp(log_p.sum(axis=1)).sum()) == pytest.approx(1, abs=1e-5)
+
+
+def test_dropout_of_log_probabilities_is_that_of_reading():
+    params = models.init_language_model(KEY, 6, 5)
+    symbols = jax.random.randint(KEY, (3, 4), 1, 6)
+    dropout = {"key": KEY, "dropout": 0.5, "recurrent_dropout": 0.5}
+    log_p = models.log_probabilities(params, symbols, 0, **dropout)
+    inputs = jnp.concatenate([jnp.zeros((3, 1), int), symbols[:, :-1]], axis=1)
+    expected = jax.nn.log_softmax(models.read_symbols(params, None, inputs, **dropout)[1])
+    np.testing.assert_allclose(log_p, jnp.take_along_axis(expected, symbols[..., None], -1)[..., 0], rtol=1e-6)
+    assert not np.allclose(log_p, models.log_probabilities(params, symbols, 0))
 
 
 def test_a_characters_probability_depends_on_those_before_it_alone():
@@ -239,3 +264,16 @@ def test_a_trace_shows_what_the_cell_computed():
     np.testing.assert_allclose(inside.h, inside.o * np.tanh(inside.c), atol=1e-6)
     first = np.split(np.asarray(xs[:, 0]) @ np.asarray(params.w_x) + np.asarray(params.b), 4, axis=-1)
     np.testing.assert_allclose(inside.f[:, 0], 1 / (1 + np.exp(-first[1])), atol=1e-6)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("conditional", [False, True])
+def test_padding_changes_no_autoencoder(conditional, reverse):
+    params = models.init_composite(KEY, 2, 6, conditional=conditional)
+    xs, lengths = jax.random.normal(KEY, (3, 5, 2)), [5, 2, 4]
+    padded = jnp.where(jnp.arange(5)[:, None] < jnp.array(lengths)[:, None, None], xs, jnp.nan)
+    together = models.reconstruct_and_predict(params, padded, lengths=jnp.array(lengths), reverse=reverse)
+    for row, length in enumerate(lengths):
+        alone = models.reconstruct_and_predict(params, xs[row, :length], reverse=reverse)
+        for got, want in zip(together, alone, strict=True):
+            np.testing.assert_allclose(got[row, : len(want)], want, rtol=0, atol=1e-6)

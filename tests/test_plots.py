@@ -435,6 +435,19 @@ class TestTexts:
             plots.examples([])
 
 
+def test_accuracy_by_length():
+    (axes,) = plots.accuracy_by_length([5, 10, 50], {"an_lstm": [0.5, 0.75, 1.0], "other": [0.4, 0.5, 0.6]}).axes
+    line, other = axes.lines
+    np.testing.assert_array_equal(line.get_xydata(), [[5, 50], [10, 75], [50, 100]])
+    np.testing.assert_allclose(other.get_ydata(), [40, 50, 60])
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["an lstm", "other"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["5", "10", "50"]
+    with pytest.raises(ValueError, match="accuracies: expected at least one line, got none"):
+        plots.accuracy_by_length([5], {})
+    with pytest.raises(ValueError, match=r"accuracies\['a'\]: expected shape \[1\], got \[2\]"):
+        plots.accuracy_by_length([5], {"a": [1, 2]})
+
+
 def test_every_figure_can_be_drawn(tmp_path):
     """Warnings are errors here: a missing glyph or a layout that collapses fails."""
     figures = [
@@ -449,6 +462,7 @@ def test_every_figure_can_be_drawn(tmp_path):
         plots.score_histogram({"a": [1.0, 2.0], "b": [-1.0]}),
         plots.character_scores("$ $ \N{REPLACEMENT CHARACTER}", np.zeros(5), np.ones(5), ("English", "French")),
         plots.confusion(np.eye(2, dtype=int), ["a", "b"]),
+        plots.accuracy_by_length([5, 10], {"an_lstm": [0.5, 0.75]}),
     ]
     for index, figure in enumerate(figures):
         plots.save(figure, tmp_path / f"{index}.png")

@@ -15,7 +15,7 @@ from jaxlstm.models.autoencoder import (
     reconstruct,
     reconstruct_and_predict,
 )
-from jaxlstm.models.classifier import ClassifierParams, classify, init_classifier
+from jaxlstm.models.classifier import ClassifierParams, classify, classify_prefixes, init_classifier
 from jaxlstm.models.language_model import (
     init_language_model,
     log_probabilities,
@@ -36,6 +36,7 @@ __all__ = [
     "TaggerParams",
     "classify",
     "classify_pooled",
+    "classify_prefixes",
     "decode",
     "encode",
     "encode_source",

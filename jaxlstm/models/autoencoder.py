@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 from jaxlstm.cell import Activation, LSTMParams, init_lstm, lstm_cell, zero_state
 from jaxlstm.layers import dense
@@ -59,26 +60,46 @@ def _init_decoder(key: Array, feature_size: int, code_size: int, conditional: bo
     return init_tagger(key, input_size, code_size, feature_size)
 
 
-def encode(encoder: LSTMParams, xs: Array, *, activation: Activation = jnp.tanh) -> Array:
-    """xs [..., T, D] -> the code [..., H]."""
-    state, _ = lstm(encoder, xs, activation=activation)
+def encode(
+    encoder: LSTMParams, xs: Array, *, lengths: ArrayLike | None = None, activation: Activation = jnp.tanh
+) -> Array:
+    """xs [..., T, D] and lengths [...] -> the code [..., H]."""
+    state, _ = lstm(encoder, xs, lengths=lengths, activation=activation)
     return state.h
 
 
 def decode(
-    decoder: TaggerParams, code: Array, steps: int, *, reverse: bool = False, activation: Activation = jnp.tanh
+    decoder: TaggerParams,
+    code: Array,
+    steps: int,
+    *,
+    lengths: ArrayLike | None = None,
+    reverse: bool = False,
+    activation: Activation = jnp.tanh,
 ) -> Array:
     """The code [..., H] -> outputs [..., steps, D].
 
-    With `reverse` the last output is written first; all of them stay in place. A conditional decoder reads
-    zeros beside the code at its first step, and then its last output, in training as ever.
+    With `reverse` the last output, that of step `lengths` [...], is written first; all of them stay in place.
+    A conditional decoder reads zeros beside the code at its first step, and then its last output, in training
+    as ever.
     """
     if decoder.lstm.w_x.shape[0] == code.shape[-1]:
         repeated = jnp.broadcast_to(code[..., None, :], (*code.shape[:-1], steps, code.shape[-1]))
         outputs = tag(decoder, repeated, activation=activation)
     else:
         outputs = _decode_conditionally(decoder, code, steps, activation)
-    return jnp.flip(outputs, axis=-2) if reverse else outputs
+    return _flip(outputs, lengths) if reverse else outputs
+
+
+def _flip(outputs: Array, lengths: ArrayLike | None) -> Array:
+    """The first `lengths` steps of [..., T, D] in the opposite order; all of them without lengths."""
+    if lengths is None:
+        return jnp.flip(outputs, axis=-2)
+    steps = jnp.arange(outputs.shape[-2])
+    last = jnp.broadcast_to(jnp.asarray(lengths)[..., None] - 1, outputs.shape[:-1])
+    steps = jnp.broadcast_to(steps, last.shape)
+    source = jnp.where(steps <= last, last - steps, steps)
+    return jnp.take_along_axis(outputs, source[..., None], axis=-2)
 
 
 def _decode_conditionally(decoder: TaggerParams, code: Array, steps: int, activation: Activation) -> Array:
@@ -95,23 +116,33 @@ def _decode_conditionally(decoder: TaggerParams, code: Array, steps: int, activa
 
 
 def reconstruct(
-    params: AutoencoderParams, xs: Array, *, reverse: bool = False, activation: Activation = jnp.tanh
+    params: AutoencoderParams,
+    xs: Array,
+    *,
+    lengths: ArrayLike | None = None,
+    reverse: bool = False,
+    activation: Activation = jnp.tanh,
 ) -> Array:
     """xs [..., T, D] -> the same sequence, rebuilt from its code, with `reverse` from its end to its beginning."""
-    code = encode(params.encoder, xs, activation=activation)
-    return decode(params.decoder, code, xs.shape[-2], reverse=reverse, activation=activation)
+    code = encode(params.encoder, xs, lengths=lengths, activation=activation)
+    return decode(params.decoder, code, xs.shape[-2], lengths=lengths, reverse=reverse, activation=activation)
 
 
 def reconstruct_and_predict(
-    params: CompositeParams, xs: Array, *, reverse: bool = False, activation: Activation = jnp.tanh
+    params: CompositeParams,
+    xs: Array,
+    *,
+    lengths: ArrayLike | None = None,
+    reverse: bool = False,
+    activation: Activation = jnp.tanh,
 ) -> tuple[Array, Array]:
     """xs [..., T, D] -> the sequence rebuilt [..., T, D], and for steps 1 to T - 1 the one after [..., T - 1, D].
 
     With `reverse` it is rebuilt from its end to its beginning; the prediction goes forward as ever.
     """
-    code = encode(params.encoder, xs, activation=activation)
+    code = encode(params.encoder, xs, lengths=lengths, activation=activation)
     steps = xs.shape[-2]
     return (
-        decode(params.reconstruction, code, steps, reverse=reverse, activation=activation),
+        decode(params.reconstruction, code, steps, lengths=lengths, reverse=reverse, activation=activation),
         decode(params.prediction, code, steps - 1, activation=activation),
     )

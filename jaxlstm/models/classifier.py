@@ -6,7 +6,7 @@ import jax
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxlstm.cell import LSTMParams, init_lstm
+from jaxlstm.cell import LSTMParams, LSTMState, init_lstm
 from jaxlstm.layers import DenseParams, dense, dropout_scale, init_dense, init_embedding
 from jaxlstm.sequence import lstm
 
@@ -55,6 +55,32 @@ def classify(
     every step, on the inputs of the LSTM and on h_{t-1}; and dropout on the last hidden state. Without a
     key there is none.
     """
+    state, _ = _read(params, inputs, key, dropout, recurrent_dropout, lengths=lengths, mask=mask)
+    h = state.h
+    if key is not None and output_dropout:
+        h *= dropout_scale(jax.random.fold_in(key, 2), output_dropout, h.shape, h.dtype)
+    return dense(params.head, h)
+
+
+def classify_prefixes(
+    params: ClassifierParams,
+    inputs: Array,
+    *,
+    key: Array | None = None,
+    dropout: float = 0.0,
+    recurrent_dropout: float = 0.0,
+) -> Array:
+    """inputs [..., T, D], or integers [..., T] with an embedding -> logits [..., T, N] of the first 1, 2 .. T steps.
+
+    Those of the first t are what `classify` says of these steps alone; dropout is the same.
+    """
+    _, ys = _read(params, inputs, key, dropout, recurrent_dropout)
+    return dense(params.head, ys)
+
+
+def _read(
+    params: ClassifierParams, inputs: Array, key: Array | None, dropout: float, recurrent_dropout: float, **valid
+) -> tuple[LSTMState, Array]:
     xs = inputs if params.embedding is None else params.embedding[inputs]
     h_scale = None
     if key is not None:
@@ -64,8 +90,4 @@ def classify(
         if recurrent_dropout:
             shape = (*xs.shape[:-2], params.lstm.w_h.shape[0])
             h_scale = dropout_scale(key_recurrent, recurrent_dropout, shape, xs.dtype)
-    state, _ = lstm(params.lstm, xs, lengths=lengths, mask=mask, h_scale=h_scale)
-    h = state.h
-    if key is not None and output_dropout:
-        h *= dropout_scale(jax.random.fold_in(key, 2), output_dropout, h.shape, h.dtype)
-    return dense(params.head, h)
+    return lstm(params.lstm, xs, h_scale=h_scale, **valid)

@@ -61,10 +61,22 @@ def next_symbol(params: TaggerParams, state: LSTMState, symbols: Array) -> tuple
     return state, dense(params.head, y)
 
 
-def log_probabilities(params: TaggerParams, symbols: Array, start: int) -> Array:
-    """symbols, integers [..., T] -> log P(s_t | start, s_1 .. s_{t-1}) [..., T]; their sum is log P(s)."""
-    log_p = jax.nn.log_softmax(next_symbol_logits(params, previous_symbols(symbols, start)))
-    return jnp.take_along_axis(log_p, symbols[..., None], axis=-1)[..., 0]
+def log_probabilities(
+    params: TaggerParams,
+    symbols: Array,
+    start: int,
+    *,
+    key: Array | None = None,
+    dropout: float = 0.0,
+    recurrent_dropout: float = 0.0,
+) -> Array:
+    """symbols, integers [..., T] -> log P(s_t | start, s_1 .. s_{t-1}) [..., T]; their sum is log P(s).
+
+    Dropout is that of `read_symbols`.
+    """
+    inputs = previous_symbols(symbols, start)
+    _, logits = read_symbols(params, None, inputs, key=key, dropout=dropout, recurrent_dropout=recurrent_dropout)
+    return jnp.take_along_axis(jax.nn.log_softmax(logits), symbols[..., None], axis=-1)[..., 0]
 
 
 def one_hot(params: TaggerParams, symbols: Array) -> Array:

@@ -4,7 +4,7 @@ Plots know no model: they take NumPy arrays, or lists of dicts, and return a `ma
 They never touch pyplot, so they work without a screen and in threads. `save` writes one as a PNG.
 """
 
-from jaxlstm.plots.decisions import confusion, roc, score_histogram
+from jaxlstm.plots.decisions import accuracy_by_length, confusion, roc, score_histogram
 from jaxlstm.plots.figures import save
 from jaxlstm.plots.learning import against_baselines, learning_curves
 from jaxlstm.plots.memory import gates, states
@@ -12,6 +12,7 @@ from jaxlstm.plots.sequences import crossing, reconstruction
 from jaxlstm.plots.texts import character_scores, examples
 
 __all__ = [
+    "accuracy_by_length",
     "against_baselines",
     "character_scores",
     "confusion",

@@ -1,0 +1,423 @@
+"""Manylang: which of many languages is a short string in? One classifier, and one character model for each language.
+
+The text is the Universal Declaration of Human Rights, some 10,000 characters a language, in the languages that
+two identifiers taught on millions of sentences know as well (Lingua and py3langid, `experiments.identifiers`).
+All are asked about the same windows of held-out text, and about their first 5, 10 and 20 characters.
+
+The classifier is an LSTM over characters with a softmax over the languages after each of them, so that a window
+teaches all lengths up to its own. The character models, one LSTM for each language, are trained in one program
+(`jax.vmap`), and the string belongs to the one that gives it the highest probability, log P(s | language).
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tyro
+from sklearn.metrics import confusion_matrix
+
+from experiments.contrast import log_p_of
+from experiments.identifiers import ask_identifiers
+from experiments.presets import Settings, named
+from experiments.session import Options, begin, follow, require_at_least, require_texts, run_to_use
+from jaxlstm import losses, models, plots
+from jaxlstm.batches import generated, map_batches
+from jaxlstm.data.text import START, UNKNOWN, Alphabet, alphabet_of, split_words
+from jaxlstm.data.udhr import load_udhr
+from jaxlstm.errors import DataError, UserError
+from jaxlstm.reporting import console, show_parameters, show_result
+from jaxlstm.runs import Run, write_json
+from jaxlstm.training import EarlyStopping, Fitted, fit
+
+# ISO 639-1, and the text in the Declaration's corpus: what both Lingua and py3langid know, of it.
+LANGUAGES = {
+    "af": "afr", "ar": "arb", "be": "bel", "bg": "bul", "bs": "bos_latn", "ca": "cat", "cs": "ces", "cy": "cym",
+    "da": "dan", "de": "deu", "el": "ell_monotonic", "en": "eng", "es": "spa", "et": "est", "eu": "eus",
+    "fa": "pes_1", "fi": "fin", "fr": "fra", "ga": "gle", "he": "heb", "hi": "hin", "hr": "hrv", "hu": "hun",
+    "id": "ind", "is": "isl", "it": "ita", "ja": "jpn", "ko": "kor", "lt": "lit", "lv": "lav", "mk": "mkd",
+    "ms": "mly_latn", "nl": "nld", "nn": "nno", "pl": "pol", "pt": "por_PT", "ro": "ron", "ru": "rus",
+    "sk": "slk", "sl": "slv", "sq": "als", "sr": "srp_cyrl", "sv": "swe", "sw": "swh", "th": "tha", "tl": "tgl",
+    "tr": "tur", "uk": "ukr", "vi": "vie", "zh": "cmn_hans",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Config(Settings):
+    """Settings of the manylang system."""
+
+    languages: tuple[str, ...] = tuple(LANGUAGES)
+    """Codes of the languages, ISO 639-1."""
+    lengths: tuple[int, ...] = (5, 10, 20, 50)
+    """Characters of a window that are read before the language is said, in rising order."""
+    test_windows: int = 80
+    """Windows of each language, evenly spaced over its held-out text."""
+    train_fraction: float = 0.8
+    """Share of the words, from the first on, to learn from; the rest is held out."""
+    validation_fraction: float = 0.1
+    """Share of the words to learn from, the last ones, on which the epoch is chosen."""
+    unknown: float = 0.03
+    """Share of the characters that are hidden in training."""
+    embedding_size: int = 64
+    """Entries of a character's vector in the classifier."""
+    classifier_size: int = 128
+    """Units of the classifier's LSTM."""
+    model_size: int = 64
+    """Units of each language's character model."""
+    model_characters: int = 126
+    """Different characters that a language's character model tells apart, its most frequent ones."""
+    dropout: float = 0.1
+    """Share dropped: of the classifier's inputs and of its h_{t-1}, and of what the character models' heads read."""
+    classifier_rate: float = 0.01
+    """Learning rate of Adam for the classifier, at the start; it falls to zero along a cosine."""
+    model_rate: float = 0.015
+    """Learning rate of Adam for the character models, likewise."""
+    clip: float = 1.0
+    """Largest norm of a gradient."""
+    batch_size: int = 64
+    """Windows in a step of the classifier."""
+    model_batch_size: int = 8
+    """Windows in a step of each character model."""
+    epochs: int = 16
+    """Epochs of the classifier at the most; in each, as many characters are drawn as there are."""
+    model_epochs: int = 20
+    """Epochs of the character models at the most."""
+    patience: int = 4
+    """Epochs without a better validation after which training stops."""
+    seed: int = 0
+    """Source of all randomness."""
+
+    def __post_init__(self) -> None:
+        for name in ("languages", "lengths"):  # lists, in the JSON of a run to resume
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        require_at_least(
+            self, 1, "test_windows", "embedding_size", "classifier_size", "model_size", "model_characters",
+            "batch_size", "model_batch_size", "epochs", "model_epochs", "patience",
+        )  # fmt: skip
+        unknown = [code for code in self.languages if code not in LANGUAGES]
+        if unknown or len(set(self.languages)) != len(self.languages) or len(self.languages) < 2:
+            raise UserError(f"--languages: expected two or more of {' '.join(LANGUAGES)}, got {self.languages}")
+        if not self.lengths or self.lengths[0] < 1 or list(self.lengths) != sorted(set(self.lengths)):
+            raise UserError(f"--lengths: expected numbers from 1 on, in rising order, got {self.lengths}")
+        for name in ("train_fraction", "validation_fraction"):
+            if not 0 < getattr(self, name) < 1:
+                raise UserError(
+                    f"--{name.replace('_', '-')}: expected a share between 0 and 1, got {getattr(self, name)}"
+                )
+        for name in ("unknown", "dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"--{name}: expected 0 or more and less than 1, got {getattr(self, name)}")
+
+
+PRESETS = named(original=Config())
+
+
+# Windows of each language's validation text; those of all of them are looked at after each epoch.
+VALIDATION_WINDOWS = 25
+PAIRS_SHOWN = 6  # of the languages taken for each other most often
+
+
+class Parts(NamedTuple):
+    """The text in each language: to learn from, to choose the epoch on, to be measured on."""
+
+    train: list[str]
+    validation: list[str]
+    test: list[str]
+
+
+class Texts(NamedTuple):
+    """The texts in L languages as integers."""
+
+    ids: jax.Array  # [L, N] int32, padded at the right
+    sizes: jax.Array  # [L] int32
+
+
+def main(
+    config: Config = Config(),
+    options: Options = Options(),
+    predict: str | None = None,
+    from_: Annotated[Path | None, tyro.conf.arg(name="from")] = None,
+) -> None:
+    """Manylang: the language of a few characters, out of dozens.
+
+    Args:
+        config: What is learnt.
+        options: Where it goes.
+        predict: A text to identify with the classifier of a finished run, named by --from; nothing is trained.
+        from_: The folder of that run.
+    """
+    if predict is not None or from_ is not None:
+        identify(run_to_use("manylang", Config, predict, from_), predict or "")
+        return
+    if options.resume is None:
+        load_parts(config, options)  # before there is a folder that a missing file would leave empty
+    run = begin("manylang", config, options)
+    config = run.config
+    parts = load_parts(config, options)
+    console.print(
+        f"{len(config.languages)} languages: {_size(parts.train):,} characters to learn from, "
+        f"{_size(parts.validation):,} to choose the epoch on, {_size(parts.test):,} held out"
+    )
+    key_classifier, key_models = jax.random.split(jax.random.key(config.seed))
+    alphabet = alphabet_of(*parts.train)
+    write_json(run.folder / "alphabet.json", alphabet.characters)
+    classifier = train_classifier(run, options, parts, alphabet, key_classifier)
+    run.save_parameters(classifier.params, "classifier")
+    alphabets = [frequent_characters(text, config.model_characters) for text in parts.train]
+    spellers = train_models(run, options, parts, alphabets, key_models)
+    run.save_parameters(spellers.params, "character_models")
+
+    texts, labels = spaced_windows(parts.test, config.lengths[-1], config.test_windows)
+    scores = {
+        "classifier": map_batches(_prefix_log_p, classifier.params, encode_all(texts, alphabet), 256),
+        "character_models": model_log_p(spellers.params, texts, alphabets, alphabet.size),
+    }
+    scores = {name: _normalised(values)[:, np.array(config.lengths) - 1] for name, values in scores.items()}
+    scores["together"] = scores["classifier"] + scores["character_models"]
+    prefixes = [text[:length] for text in texts for length in config.lengths]
+    for name, found in ask_identifiers(prefixes, config.languages, ("lingua", "py3langid")).items():
+        scores[name] = found.reshape(len(texts), len(config.lengths), -1)
+    answers = {name: values.argmax(axis=-1) for name, values in scores.items()}  # [windows, lengths]
+    accuracies = {name: (answer == labels[:, None]).mean(axis=0) for name, answer in answers.items()}
+    metrics = {
+        f"{name}_{length}": float(accuracy)
+        for name, of_lengths in accuracies.items()
+        for length, accuracy in zip(config.lengths, of_lengths, strict=True)
+    }
+
+    plots.save(plots.accuracy_by_length(config.lengths, accuracies), run.folder / "accuracy.png")
+    for index, length in enumerate(config.lengths):
+        matrix = confusion_matrix(labels, answers["together"][:, index], labels=range(len(config.languages)))
+        chosen = closest_languages(matrix, PAIRS_SHOWN)
+        figure = plots.confusion(matrix[np.ix_(chosen, chosen)], [config.languages[language] for language in chosen])
+        plots.save(figure, run.folder / f"closest_{length}.png")
+    plots.save(plots.learning_curves(classifier.rows, ["accuracy"]), run.folder / "learning_classifier.png")
+    plots.save(plots.learning_curves(spellers.rows, []), run.folder / "learning_models.png")
+    console.print(f"{len(texts):,} windows of held-out text, and their first characters")
+    params = (classifier.params, spellers.params)
+    show_result(run.finish(metrics, {}, params, classifier.seconds + spellers.seconds))
+
+
+def load_parts(config: Config, options: Options) -> Parts:
+    """The Declaration in each language, cut into its parts."""
+    texts = [load_udhr(LANGUAGES[code], options.data_dir) for code in config.languages]
+    learnt, test = zip(*(split_words(text, config.train_fraction) for text in texts), strict=True)
+    train, validation = zip(*(split_words(text, 1 - config.validation_fraction) for text in learnt), strict=True)
+    parts = Parts(list(train), list(validation), list(test))
+    for name, part in parts._asdict().items():
+        for code, text in zip(config.languages, part, strict=True):
+            if len(text) < config.lengths[-1]:
+                raise DataError(
+                    f"--lengths: expected at most {len(text)}, the characters of the {name} text in {code!r}, "
+                    f"got {config.lengths[-1]}"
+                )
+    return parts
+
+
+def _size(texts: Sequence[str]) -> int:
+    return sum(map(len, texts))
+
+
+def frequent_characters(text: str, count: int) -> Alphabet:
+    """The alphabet of a text, its most frequent characters only."""
+    return alphabet_of("".join(character for character, _ in Counter(text).most_common(count)))
+
+
+def spaced_windows(texts: Sequence[str], length: int, count: int) -> tuple[list[str], np.ndarray]:
+    """`count` windows of each text, evenly spaced, and the number of the text that each is of."""
+    starts = [np.linspace(0, len(text) - length, count).astype(int) for text in texts]
+    found = [text[start : start + length] for text, of_text in zip(texts, starts, strict=True) for start in of_text]
+    return found, np.repeat(np.arange(len(texts)), count)
+
+
+def encode_all(texts: Sequence[str], alphabet: Alphabet) -> np.ndarray:
+    """N texts of T characters -> [N, T]."""
+    return alphabet.encode("".join(texts)).reshape(len(texts), -1)
+
+
+def on_device(texts: Sequence[str], alphabets: Sequence[Alphabet]) -> Texts:
+    """The texts, each by its own alphabet."""
+    ids = [alphabet.encode(text) for text, alphabet in zip(texts, alphabets, strict=True)]
+    longest = max(map(len, ids))
+    padded = [np.pad(of_text, (0, longest - len(of_text))) for of_text in ids]
+    return Texts(jnp.asarray(padded), jnp.array([len(of_text) for of_text in ids]))
+
+
+def draw_windows(key: jax.Array, texts: Texts, languages: jax.Array, length: int, unknown: float) -> jax.Array:
+    """A window at random of each of the languages [B] -> [B, length], a share of its characters hidden."""
+    key_starts, key_unknown = jax.random.split(key)
+    starts = jax.random.randint(key_starts, languages.shape, 0, texts.sizes[languages] - length + 1)
+    ids = texts.ids[languages[:, None], starts[:, None] + jnp.arange(length)]
+    return jnp.where(jax.random.bernoulli(key_unknown, unknown, ids.shape), UNKNOWN, ids)
+
+
+def train_classifier(run: Run, options: Options, parts: Parts, alphabet: Alphabet, key: jax.Array) -> Fitted:
+    """Trains the classifier, on windows of all languages together."""
+    config = run.config
+    key_params, key_training = jax.random.split(key)
+    params = init_classifier(key_params, alphabet, config)
+    show_parameters("manylang, classifier", params)
+    texts = on_device(parts.train, [alphabet] * len(parts.train))
+    length = config.lengths[-1]
+
+    def draw(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        key_languages, key_windows = jax.random.split(key)
+        languages = jax.random.randint(key_languages, (config.batch_size,), 0, len(config.languages))
+        return draw_windows(key_windows, texts, languages, length, config.unknown), languages
+
+    def loss(params: models.ClassifierParams, batch: tuple[jax.Array, jax.Array], key: jax.Array):
+        ids, languages = batch
+        logits = models.classify_prefixes(
+            params, ids, key=key, dropout=config.dropout, recurrent_dropout=config.dropout
+        )
+        labels = jnp.broadcast_to(languages[:, None], ids.shape)
+        return losses.cross_entropy(logits, labels), {"accuracy": losses.accuracy(logits, labels)}
+
+    windows, labels = spaced_windows(parts.validation, length, VALIDATION_WINDOWS)
+    ids = encode_all(windows, alphabet)
+
+    def validate(params: models.ClassifierParams) -> dict[str, float]:
+        log_p = map_batches(_prefix_log_p, params, ids, 256)
+        right = log_p.argmax(axis=-1) == labels[:, None]
+        return {
+            "loss": float(-log_p[np.arange(len(labels)), :, labels].mean()),
+            "accuracy": float(right[:, np.array(config.lengths) - 1].mean()),
+        }
+
+    steps = max(1, _size(parts.train) // (config.batch_size * length))
+    return _fit(
+        run,
+        options,
+        "classifier",
+        loss,
+        params,
+        draw,
+        steps,
+        key_training,
+        validate,
+        config.classifier_rate,
+        config.epochs,
+    )
+
+
+def train_models(run: Run, options: Options, parts: Parts, alphabets: Sequence[Alphabet], key: jax.Array) -> Fitted:
+    """Trains the character models, one for each language, side by side."""
+    config = run.config
+    key_params, key_training = jax.random.split(key)
+    params = init_models(key_params, alphabets, config)
+    show_parameters(f"manylang, {len(alphabets)} character models", params)
+    texts = on_device(parts.train, alphabets)
+    length = config.lengths[-1]
+    languages = jnp.repeat(jnp.arange(len(alphabets)), config.model_batch_size)
+
+    def draw(key: jax.Array) -> jax.Array:
+        return draw_windows(key, texts, languages, length, config.unknown).reshape(len(alphabets), -1, length)
+
+    def loss(params: models.TaggerParams, ids: jax.Array, key: jax.Array):
+        def of_language(params: models.TaggerParams, ids: jax.Array, key: jax.Array) -> jax.Array:
+            return -jnp.mean(models.log_probabilities(params, ids, START, key=key, dropout=config.dropout))
+
+        return jnp.mean(jax.vmap(of_language)(params, ids, jax.random.split(key, len(alphabets)))), {}
+
+    validation = np.stack(
+        [
+            encode_all(spaced_windows([text], length, VALIDATION_WINDOWS)[0], alphabet)
+            for text, alphabet in zip(parts.validation, alphabets, strict=True)
+        ]
+    )
+
+    @jax.jit
+    def nats(params: models.TaggerParams) -> jax.Array:
+        return -jnp.mean(jax.vmap(log_p_of)(params, jnp.asarray(validation)))
+
+    steps = max(1, _size(parts.train) // (len(alphabets) * config.model_batch_size * length))
+    return _fit(
+        run, options, "character-models", loss, params, draw, steps, key_training,
+        lambda params: {"loss": float(nats(params))}, config.model_rate, config.model_epochs,
+    )  # fmt: skip
+
+
+def _fit(
+    run: Run, options: Options, name: str, loss: Callable[..., Any], params: Any, draw: Callable[[jax.Array], Any],
+    steps: int, key: jax.Array, validate: Callable[[Any], dict[str, float]], learning_rate: float, epochs: int,
+) -> Fitted:  # fmt: skip
+    config = run.config
+    schedule = optax.cosine_decay_schedule(learning_rate, epochs * steps)
+    with follow(run, epochs, name) as on_epochs:
+        return fit(
+            loss,
+            params,
+            optax.chain(optax.clip_by_global_norm(config.clip), optax.adam(schedule)),
+            generated(draw, steps),
+            epochs=epochs,
+            key=key,
+            validate=validate,
+            stopping=EarlyStopping("validation_loss", config.patience),
+            checkpoints=run.checkpoints(name),
+            on_epochs=on_epochs,
+            mesh=options.mesh,
+        )
+
+
+def init_classifier(key: jax.Array, alphabet: Alphabet, config: Config) -> models.ClassifierParams:
+    """Embedding, LSTM and a logit for each language."""
+    return models.init_classifier(
+        key, config.embedding_size, config.classifier_size, len(config.languages), vocabulary_size=alphabet.size
+    )
+
+
+def init_models(key: jax.Array, alphabets: Sequence[Alphabet], config: Config) -> models.TaggerParams:
+    """The character models of L languages, every array with a leading axis [L], as wide as the largest alphabet."""
+    size = max(alphabet.size for alphabet in alphabets)
+    keys = jax.random.split(key, len(alphabets))
+    return jax.vmap(lambda key: models.init_language_model(key, size, config.model_size))(keys)
+
+
+def _prefix_log_p(params: models.ClassifierParams, ids: jax.Array) -> jax.Array:
+    """ids [B, T] -> log P(language | the first 1 .. T characters) [B, T, L]."""
+    return jax.nn.log_softmax(models.classify_prefixes(params, ids))
+
+
+def model_log_p(
+    params: models.TaggerParams, texts: Sequence[str], alphabets: Sequence[Alphabet], characters: int
+) -> np.ndarray:
+    """N texts of T characters -> log P(the first 1 .. T characters | language) [N, T, L].
+
+    `characters` is the number of all there are. Those that a model does not tell apart share the probability of
+    UNKNOWN; undivided, a language of many characters would claim every text in another script.
+    """
+    log_p = []
+    for language, alphabet in enumerate(alphabets):
+        of_language = jax.tree.map(lambda leaf, language=language: leaf[language], params)
+        ids = encode_all(texts, alphabet)
+        shared = np.where(ids == UNKNOWN, np.log(characters - len(alphabet.characters)), 0)
+        log_p.append(map_batches(log_p_of, of_language, ids, 256) - shared)
+    return np.stack(log_p, axis=-1).cumsum(axis=1)
+
+
+def _normalised(log_p: np.ndarray) -> np.ndarray:
+    """log P(... | language) [..., L] -> log P(language | ...), all languages being as likely at first."""
+    return np.asarray(jax.nn.log_softmax(log_p, axis=-1))
+
+
+def closest_languages(matrix: np.ndarray, pairs: int) -> list[int]:
+    """The languages of the pairs that are taken for each other most often, the closest pair first."""
+    confused = np.triu(matrix + matrix.T, 1)
+    worst = np.argsort(-confused, axis=None, kind="stable")[:pairs]
+    return list(dict.fromkeys(int(language) for pair in worst for language in np.unravel_index(pair, matrix.shape)))
+
+
+def identify(run: Run, text: str) -> None:
+    """Prints the likeliest languages of a text, by the classifier of a run."""
+    require_texts([text])
+    alphabet = Alphabet(run.read_json("alphabet.json"))
+    like = jax.eval_shape(lambda key: init_classifier(key, alphabet, run.config), jax.random.key(0))
+    params = run.load_parameters(like, "classifier")
+    (log_p,) = np.asarray(_prefix_log_p(params, jnp.asarray(alphabet.encode(text)[None])))[:, -1]
+    best = np.argsort(-log_p)[:3]
+    console.print("   ".join(f"{run.config.languages[language]} {np.exp(log_p[language]):.3f}" for language in best))

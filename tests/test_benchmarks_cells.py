@@ -1,0 +1,63 @@
+"""The benchmarks of cells: the same cells in Flax agree, and the commands leave what they say."""
+
+import json
+
+import pytest
+
+pytest.importorskip("flax")
+
+from benchmarks import cells, checkpointing
+from benchmarks.flax_cells import CELLS
+from benchmarks.shapes import SHAPES, Shape
+from jaxlstm.errors import UserError
+
+SMALL = Shape(2, 3, 4, 6)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setitem(SHAPES, "small", SMALL)
+
+
+def test_every_cell_is_the_one_in_flax(tmp_path):
+    options = cells.Options(shapes=("small",), regularised=(), rounds=1, seconds=0, out=tmp_path / "cells.json")
+    cells.run(options)  # which raises where they do not agree
+    rows = json.loads(options.out.read_text())["rows"]
+    assert [row["cell"] for row in rows] == list(CELLS)
+    assert all(0 < row["ratio_low"] <= row["ratio"] <= row["ratio_high"] for row in rows)
+
+
+def test_cells_that_differ_are_not_timed(monkeypatch):
+    monkeypatch.setitem(CELLS, "coupled", CELLS["no-forget-gate"]._replace(cell=CELLS["coupled"].cell))
+    with pytest.raises(UserError, match=r"^coupled: jaxlstm and Flax differ by [01]\.?\d*$"):
+        cells.against_flax("coupled", SMALL, cells.Options())
+
+
+def test_regularisation_is_timed_against_none(tmp_path):
+    rows = cells.regularised("gru", SMALL, cells.Options(rounds=1, seconds=0))
+    assert [row["with"] for row in rows] == list(cells.REGULARISATIONS)
+    assert all(row["ratio"] > 0 for row in rows)
+
+
+def test_checkpointing_saves_memory(tmp_path):
+    path = tmp_path / "checkpointing.json"
+    checkpointing.run(checkpointing.Options(batch=4, steps=256, size=16, every=(16,), rounds=1, seconds=0, out=path))
+    whole, segments = json.loads(path.read_text())["rows"]
+    assert (whole["checkpoint_every"], segments["checkpoint_every"]) == (None, 16)
+    assert segments["temporary_bytes"] < 0.5 * whole["temporary_bytes"]
+
+
+@pytest.mark.parametrize(
+    ("run", "options", "line"),
+    [
+        (cells.run, cells.Options(cells=("rnn",)), f"--cells: expected some of {', '.join(CELLS)}, got rnn"),
+        (cells.run, cells.Options(rounds=0), "--rounds: expected at least 1, got 0"),
+        (checkpointing.run, checkpointing.Options(cell="rnn"), f"--cell: expected one of {', '.join(CELLS)}, got rnn"),
+        (checkpointing.run, checkpointing.Options(steps=0), "--steps: expected at least 1, got 0"),
+        (checkpointing.run, checkpointing.Options(every=(0,)), "--every: expected lengths of at least 1, got 0"),
+    ],
+)
+def test_bad_options_are_one_line(run, options, line):
+    with pytest.raises(UserError) as raised:
+        run(options)
+    assert str(raised.value) == line

@@ -1,0 +1,124 @@
+"""The loop of any cell, whose weight gradients come after it, against a plain scan that autodiff takes apart."""
+
+import os
+import subprocess
+import sys
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cases import HOLES
+from cell_cases import CELLS, draw
+from compare import assert_close
+from problem import draw_like
+
+from jaxlstm.loop import loop
+from jaxlstm.products import recurrent_product
+
+pytestmark = pytest.mark.usefixtures("float64", "strict_ranks")
+
+
+def scan(step, reverse, unroll, constants, state, inputs):
+    return jax.lax.scan(partial(step, constants), state, inputs, reverse=reverse, unroll=unroll)
+
+
+def cell_step(cell, params, state, inputs):
+    z, valid = inputs
+    new, y = cell.step(params, state, z)
+    return jax.tree.map(lambda new, old: jnp.where(valid[:, None], new, old), new, state), y
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def everything(run, step, reverse, problem, mask, tangents):
+    """Outputs, their movement along the tangents, the gradient of their squares, and how that one moves."""
+
+    def outputs(problem):
+        constants, zs, state = problem
+        return run(step, reverse, 1, constants, state, (zs, mask))
+
+    def loss(problem):
+        return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(outputs(problem)))
+
+    return jax.jvp(outputs, (problem,), (tangents,)), jax.jvp(jax.grad(loss), (problem,), (tangents,))
+
+
+def compare(step, problem, mask, reverse):
+    tangents = draw_like(problem)
+    arguments = (step, reverse, problem, mask, tangents)
+    assert_close(everything(loop, *arguments), everything(scan, *arguments), 1e-11)
+
+
+@pytest.mark.parametrize("name", ["lstm", "projected", "slstm"])
+def test_first_and_second_derivatives(name):
+    cell, (params, xs, state) = CELLS[name][0], draw(name)
+    problem = (params, cell.project(params, jnp.swapaxes(xs, 0, 1)), state)
+    compare(partial(cell_step, cell), problem, jnp.asarray(HOLES.T), reverse=name == "lstm")
+
+
+def test_a_weight_used_in_several_ways_and_one_in_none():
+    # Twice through `recurrent_product`, once behind its back, once through its transpose; another not at all.
+    def step(constants, state, inputs):
+        z, valid = inputs
+        w = constants["w"]
+        h = jnp.tanh(z + recurrent_product(state, w) + state @ w + jnp.sin(recurrent_product(2 * state, w)))
+        h = jnp.where(valid[:, None], h + 0.1 * state @ w.T, state)
+        return h, 3 * h
+
+    rng = np.random.default_rng(0)
+    constants = {"w": jnp.asarray(0.3 * rng.standard_normal((4, 4))), "unused": jnp.ones((2, 3))}
+    problem = (constants, jnp.asarray(rng.standard_normal((7, 3, 4))), jnp.asarray(rng.standard_normal((3, 4))))
+    compare(step, problem, jnp.asarray(HOLES.T), reverse=False)
+
+
+def test_the_gradient_of_a_recurrent_weight_is_not_carried():
+    cell, (params, xs, state) = CELLS["lstm"][0], draw("lstm", hidden_size=6)
+    zs, mask = cell.project(params, jnp.swapaxes(xs, 0, 1)), jnp.asarray(HOLES.T)
+
+    def carried(run):
+        def loss(params):
+            return jnp.sum(run(partial(cell_step, cell), False, 1, params, state, (zs, mask))[1])
+
+        scans = [eqn for eqn in jax.make_jaxpr(jax.grad(loss))(params).eqns if eqn.primitive.name == "scan"]
+        consts = [eqn.params["num_consts"] for eqn in scans]
+        carries = [
+            [v.aval.shape for v in eqn.invars[n : n + eqn.params["num_carry"]]]
+            for eqn, n in zip(scans, consts, strict=True)
+        ]
+        return (6, 24) in [shape for carry in carries for shape in carry]
+
+    assert carried(scan)
+    assert not carried(loop)
+
+
+def test_each_device_runs_its_own_rows():
+    code = """
+import jax, jax.numpy as jnp, numpy as np
+from cell_cases import CELLS, draw
+from compare import assert_close
+from jaxlstm import parallel
+from jaxlstm.regularise import draw_noise
+from jaxlstm.scan import scan_cell
+jax.config.update("jax_enable_x64", True)
+for name in ("gru", "slstm"):
+    cell, problem = CELLS[name][0], draw(name, (4,))
+    rng = np.random.default_rng(0)
+    flags = {"resets": rng.random((4, 7)) < 0.3, "mask": rng.random((4, 7)) < 0.7, "checkpoint_every": 3}
+    noise = draw_noise(jax.random.key(0), cell, problem.params, (4,), 7, recurrent=0.3, zoneout_h=0.3)
+    def loss(problem, noise):
+        return jnp.sum(scan_cell(cell, *problem, noise=noise, **flags)[1] ** 2)
+    expected = jax.jit(jax.value_and_grad(loss))(problem, noise)
+    with jax.set_mesh(parallel.make_mesh(2)):
+        compiled = jax.jit(jax.value_and_grad(loss)).lower(problem, noise).compile()
+        assert_close(compiled(problem, noise), expected, 1e-12)
+        assert "all-reduce" in compiled.as_text()
+"""
+    environment = {
+        **os.environ,
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "JAX_PLATFORMS": "cpu",
+        "PYTHONPATH": os.pathsep.join(["tests", os.environ.get("PYTHONPATH", "")]),
+    }
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
