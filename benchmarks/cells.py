@@ -10,13 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
+from benchmarks.command import call
 from benchmarks.flax_cells import CELLS, adapter
 from benchmarks.machine import describe, versions
 from benchmarks.measure import rounded, tolerance
@@ -188,16 +188,5 @@ def run(options: Options) -> None:
     say(f"written: {options.out}")
 
 
-def main() -> int:
-    """The command line."""
-    options = tyro.cli(Annotated[Options, tyro.conf.FlagCreatePairsOff], prog="python -m benchmarks.cells")
-    try:
-        run(options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(call(run, Options, "benchmarks.cells"))

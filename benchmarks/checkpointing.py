@@ -7,11 +7,10 @@ gradients of the pass without segments. `time_ratio` is the time with k over the
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-import tyro
+from typing import Any
 
 from benchmarks.cells import draw
+from benchmarks.command import call
 from benchmarks.flax_cells import CELLS
 from benchmarks.machine import describe, versions
 from benchmarks.measure import rounded, tolerance
@@ -111,16 +110,5 @@ def show(results: Results) -> None:
     console.print(table)
 
 
-def main() -> int:
-    """The command line."""
-    options = tyro.cli(Annotated[Options, tyro.conf.FlagCreatePairsOff], prog="python -m benchmarks.checkpointing")
-    try:
-        run(options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(call(run, Options, "benchmarks.checkpointing"))

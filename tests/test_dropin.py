@@ -12,10 +12,12 @@ import flax_programs
 from flax import linen as nn
 from flax import nnx, serialization
 from flax_programs import LinenModel, NNXModel, batches
+from problem import draw
 
 import jaxlstm
 import jaxlstm.linen
 import jaxlstm.nnx
+from jaxlstm.interop import to_flax
 
 LENGTHS = np.array([7, 2, 5])
 VALID = np.arange(7) < LENGTHS[:, None]
@@ -57,12 +59,12 @@ def test_training_makes_the_same_losses(library, dtype, tolerance):
 def test_a_checkpoint_of_the_linen_model_loads_unchanged():
     batch = batches()[0]
     theirs, ours = (LinenModel(rnn, jnp.float32) for rnn in (nn.RNN, jaxlstm.linen.RNN))
-    fresh = [model.init(jax.random.key(3), batch.tokens, batch.lengths) for model in (theirs, ours)]
+    fresh = [jax.jit(model.init)(jax.random.key(3), batch.tokens, batch.lengths) for model in (theirs, ours)]
     assert_equal(fresh[1], fresh[0])
     trained = jax.tree.map(lambda leaf: leaf + 0.1, fresh[0])
     restored = serialization.from_bytes(fresh[1], serialization.to_bytes(trained))
     assert_equal(restored, trained)
-    logits, expected = (model.apply(restored, batch.tokens, batch.lengths) for model in (ours, theirs))
+    logits, expected = (jax.jit(model.apply)(restored, batch.tokens, batch.lengths) for model in (ours, theirs))
     assert_close(logits, expected, 1e-6)
 
 
@@ -73,7 +75,8 @@ def test_the_state_of_the_nnx_model_loads_unchanged():
     assert jax.tree.structure(states[1]) == jax.tree.structure(states[0])  # the random streams as well
     nnx.update(theirs, jax.tree.map(lambda leaf: leaf + 0.1, nnx.state(theirs, nnx.Param)))
     nnx.update(ours, nnx.state(theirs))
-    assert_close(ours(batch.tokens, batch.lengths), theirs(batch.tokens, batch.lengths), 1e-6)
+    logits, expected = (nnx.jit(lambda model: model(*batch[:2]))(model) for model in (ours, theirs))
+    assert_close(logits, expected, 1e-6)
 
 
 # Every option, against Flax. What it returns in the padding is no output of the sequence.
@@ -89,14 +92,13 @@ OPTIONS = [
 ]
 
 
-def calls(options, lengths):
-    """Arguments of a call, and of its constructor, that come to the same; two are said in both."""
+def arguments(options, lengths):
+    """Of the constructor and of the call. With lengths, the call overrides what the constructor was told."""
     options = {"return_carry": True} | options
-    initial = {"initial_carry": carry_of((3,))}
-    opposite = {name: not value for name, value in options.items()}
-    if lengths is not None:
-        initial["seq_lengths"] = lengths
-    return [(options, initial), (opposite, initial | options)]
+    call = {"initial_carry": carry_of((3,))}
+    if lengths is None:
+        return options, call
+    return {name: not value for name, value in options.items()}, call | options | {"seq_lengths": lengths}
 
 
 def compared(result, options, lengths):
@@ -106,61 +108,63 @@ def compared(result, options, lengths):
     return carry, ys if lengths is None else np.where(VALID[..., None], ys, 0)
 
 
-@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["whole", "lengths"])
+def linen_results(cell, xs, options, **call):
+    """Of our RNN and of Flax's around a linen cell, in one program."""
+    ours, theirs = (rnn(cell, **options) for rnn in (jaxlstm.linen.RNN, nn.RNN))
+
+    @jax.jit
+    def run(variables, xs):
+        return ours.apply(variables, xs, **call), theirs.apply(variables, xs, **call)
+
+    return run({"params": {"cell": to_flax(draw(dtype=cell.param_dtype).params)}}, xs)
+
+
+def nnx_results(cell, xs, options, **call):
+    """The same around an NNX cell."""
+    modules = tuple(rnn(cell, **options, rngs=nnx.Rngs(0)) for rnn in (jaxlstm.nnx.RNN, nnx.RNN))
+    return nnx.jit(lambda modules, xs: tuple(module(xs, **call) for module in modules))(modules, xs)
+
+
+NORMAL = {"recurrent_kernel_init": nn.initializers.normal(0.5)}  # the orthogonal one draws no bfloat16
+LIBRARIES = {
+    "linen": (lambda kind, **options: LINEN_CELLS[kind](4, **options), linen_results),
+    "nnx": (lambda kind, **options: NNX_CELLS[kind](5, 4, **NORMAL, **options, rngs=nnx.Rngs(0)), nnx_results),
+}
+with_libraries = pytest.mark.parametrize(("make", "results"), LIBRARIES.values(), ids=LIBRARIES)
+
+
+@pytest.mark.parametrize(("kind", "lengths"), [("plain", None), ("optimized", LENGTHS)], ids=["whole", "lengths"])
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(options) or "plain")
-def test_linen_options(options, lengths):
+@with_libraries
+def test_options(make, results, options, kind, lengths):
     xs = jnp.swapaxes(inputs(3), 0, 1) if options.get("time_major") else inputs(3)
-    for kind in LINEN_CELLS.values():
-        for constructor, call in calls(options, lengths):
-            theirs, ours = (rnn(kind(4), **constructor) for rnn in (nn.RNN, jaxlstm.linen.RNN))
-            variables = jax.jit(theirs.init)(jax.random.key(0), xs)
-            expected = compared(theirs.apply(variables, xs, **call), options, lengths)
-            assert_close(compared(ours.apply(variables, xs, **call), options, lengths), expected, 1e-6)
+    constructor, call = arguments(options, lengths)
+    actual, expected = results(make(kind), xs, constructor, **call)
+    assert_close(compared(actual, options, lengths), compared(expected, options, lengths), 1e-6)
 
 
-@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["whole", "lengths"])
-@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(options) or "plain")
-def test_nnx_options(options, lengths):
-    xs = jnp.swapaxes(inputs(3), 0, 1) if options.get("time_major") else inputs(3)
-    for kind in NNX_CELLS.values():
-        for constructor, call in calls(options, lengths):
-            cell = kind(5, 4, rngs=nnx.Rngs(0))
-            theirs, ours = (rnn(cell, **constructor, rngs=nnx.Rngs(0)) for rnn in (nnx.RNN, jaxlstm.nnx.RNN))
-            expected = compared(theirs(xs, **call), options, lengths)
-            assert_close(compared(ours(xs, **call), options, lengths), expected, 1e-6)
+@pytest.mark.parametrize("batch_shape", [(), (2, 3)])
+@with_libraries
+def test_batch_dimensions(make, results, batch_shape):
+    actual, expected = results(make("optimized"), inputs(*batch_shape), {"return_carry": True})
+    assert_close(actual, expected, 1e-6)
 
 
-@pytest.mark.parametrize("batch_shape", [(), (2,), (2, 3)])
-def test_batch_dimensions(batch_shape):
-    xs = inputs(*batch_shape)
-    theirs, ours = (rnn(nn.OptimizedLSTMCell(4), return_carry=True) for rnn in (nn.RNN, jaxlstm.linen.RNN))
-    variables = jax.jit(ours.init)(jax.random.key(0), xs)
-    assert_close(ours.apply(variables, xs), theirs.apply(variables, xs), 1e-6)
-    cell = nnx.OptimizedLSTMCell(5, 4, rngs=nnx.Rngs(0))
-    theirs, ours = (rnn(cell, return_carry=True, rngs=nnx.Rngs(0)) for rnn in (nnx.RNN, jaxlstm.nnx.RNN))
-    assert_close(ours(xs), theirs(xs), 1e-6)
+BFLOAT16 = jnp.bfloat16
+DTYPES = {  # of the cell, of the inputs, and how near
+    "computed in bfloat16": ({"dtype": BFLOAT16}, np.float32, 2e-2),
+    "computed in float32": ({"dtype": np.float32}, BFLOAT16, 1e-6),
+    "promoted to float32": ({}, BFLOAT16, 1e-6),
+    "all in bfloat16": ({"param_dtype": BFLOAT16}, BFLOAT16, 2e-2),
+}
 
 
-@pytest.mark.parametrize("dtypes", [{"dtype": jnp.bfloat16}, {"param_dtype": jnp.bfloat16}, {"dtype": jnp.float32}])
-@pytest.mark.parametrize("xs_dtype", [jnp.bfloat16, jnp.float32])
-def test_dtypes_are_those_of_flax(dtypes, xs_dtype):
-    xs = inputs(3).astype(xs_dtype)
-    mixed = xs_dtype != dtypes.get("dtype", jnp.float32)
-    tolerance = 2e-2 if jnp.bfloat16 in (xs_dtype, *dtypes.values()) or mixed else 1e-6
-    pairs = []
-    if dtypes != {"param_dtype": jnp.bfloat16}:  # linen's orthogonal initialiser draws no bfloat16
-        theirs, ours = (
-            rnn(nn.OptimizedLSTMCell(4, **dtypes), return_carry=True) for rnn in (nn.RNN, jaxlstm.linen.RNN)
-        )
-        variables = jax.jit(theirs.init)(jax.random.key(0), xs)
-        pairs.append((ours.apply(variables, xs), theirs.apply(variables, xs)))
-    cell = nnx.LSTMCell(5, 4, **dtypes, rngs=nnx.Rngs(0))
-    carry = carry_of((3,), xs_dtype if dtypes == {"param_dtype": jnp.bfloat16} else jnp.float32)
-    theirs, ours = (rnn(cell, return_carry=True, rngs=nnx.Rngs(0)) for rnn in (nnx.RNN, jaxlstm.nnx.RNN))
-    pairs.append(tuple(rnn(xs, initial_carry=carry) for rnn in (ours, theirs)))
-    for actual, expected in pairs:
-        assert jax.tree.map(jnp.dtype, actual) == jax.tree.map(jnp.dtype, expected)
-        assert_close_by_norm(actual, expected, tolerance)
+@pytest.mark.parametrize(("options", "xs_dtype", "tolerance"), DTYPES.values(), ids=DTYPES)
+@with_libraries
+def test_dtypes_are_those_of_flax(make, results, options, xs_dtype, tolerance):
+    actual, expected = results(make("optimized", **options), inputs(3).astype(xs_dtype), {"return_carry": True})
+    assert jax.tree.map(jnp.dtype, actual) == jax.tree.map(jnp.dtype, expected)
+    assert_close_by_norm(actual, expected, tolerance)
 
 
 def test_activation_and_carry_initialiser():
@@ -190,7 +194,7 @@ def test_partitioned_parameters_keep_their_names():
     kernel_init = nn.with_partitioning(nn.initializers.lecun_normal(), (None, "model"))
     xs = inputs(3)
     theirs, ours = (rnn(nn.OptimizedLSTMCell(4, kernel_init=kernel_init)) for rnn in (nn.RNN, jaxlstm.linen.RNN))
-    variables, expected = (rnn.init(jax.random.key(0), xs) for rnn in (ours, theirs))
+    variables, expected = (jax.jit(rnn.init)(jax.random.key(0), xs) for rnn in (ours, theirs))
     assert_equal(variables, expected)
     assert nn.get_partition_spec(variables) == nn.get_partition_spec(expected)
     assert_close(ours.apply(variables, xs), theirs.apply(variables, xs), 1e-6)
@@ -213,7 +217,7 @@ def test_lifted(lift):
     def gradient(rnn):
         return jax.grad(lambda variables: jnp.sum(rnn.apply(variables, xs) ** 2))(variables)
 
-    assert_close(gradient(ours), gradient(theirs), 1e-5)
+    assert_close(jax.jit(lambda: gradient(ours))(), jax.jit(lambda: gradient(theirs))(), 1e-5)
 
 
 def test_an_ensemble_in_nnx():
