@@ -1,4 +1,4 @@
-"""`flax.linen.RNN` over an LSTM cell, faster: the same module, with the same parameters.
+"""The place of `flax.linen.RNN` over an LSTM cell: the same module, with the same parameters.
 
     nn.RNN(nn.OptimizedLSTMCell(128))          from flax
     linen.RNN(nn.OptimizedLSTMCell(128))       from jaxlstm

@@ -1,4 +1,4 @@
-"""`flax.nnx.RNN` over an LSTM cell, faster: the same module, with the same parameters.
+"""The place of `flax.nnx.RNN` over an LSTM cell: the same module, with the same parameters.
 
     nnx.RNN(nnx.OptimizedLSTMCell(64, 128, rngs=rngs))             from flax
     jaxlstm.nnx.RNN(nnx.OptimizedLSTMCell(64, 128, rngs=rngs))     from here

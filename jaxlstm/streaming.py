@@ -42,7 +42,7 @@ def stepper(
     def step(state: LSTMState, x: ArrayLike) -> tuple[LSTMState, Array]:
         try:
             return compiled(state, x)
-        except TypeError as error:  # only then is anything checked: a check costs as much as a small step
+        except TypeError as error:  # a step that fits pays for no check
             _check_step(params, batch_shape, state, x)
             raise error
 
