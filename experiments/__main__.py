@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tyro
 
-from experiments import autoencoder, charlm, cumsum, echo, export, langid, presets, sentiment
+from experiments import autoencoder, charlm, cumsum, echo, echo_lengths, export, langid, presets, sentiment
 from experiments.session import Options
 from jaxlstm import processes
 from jaxlstm.errors import UserError
@@ -21,6 +21,7 @@ EXPERIMENTS = {
     "langid": langid,
     "sentiment": sentiment,
     "charlm": charlm,
+    "echo_lengths": echo_lengths,
 }
 
 

@@ -7,11 +7,13 @@ They never touch pyplot, so they work without a screen and in threads. `save` wr
 from jaxlstm.plots.decisions import confusion, roc, score_histogram
 from jaxlstm.plots.figures import save
 from jaxlstm.plots.learning import against_baselines, learning_curves
+from jaxlstm.plots.lengths import accuracy_by_length, steps_to_learn
 from jaxlstm.plots.memory import gates
 from jaxlstm.plots.sequences import crossing, reconstruction
 from jaxlstm.plots.texts import character_scores, examples
 
 __all__ = [
+    "accuracy_by_length",
     "against_baselines",
     "character_scores",
     "confusion",
@@ -23,4 +25,5 @@ __all__ = [
     "roc",
     "save",
     "score_histogram",
+    "steps_to_learn",
 ]
