@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tyro
 
-from experiments import autoencoder, charlm, cumsum, echo, echo_lengths, export, langid, presets, sentiment
+from experiments import autoencoder, charlm, cumsum, echo, echo_lengths, export, langid, presets, sentiment, vowels
 from experiments.session import Options
 from jaxlstm import processes
 from jaxlstm.errors import UserError
@@ -22,6 +22,7 @@ EXPERIMENTS = {
     "sentiment": sentiment,
     "charlm": charlm,
     "echo_lengths": echo_lengths,
+    "vowels": vowels,
 }
 
 
