@@ -17,7 +17,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import echo
+from experiments import cumsum, echo
 from experiments.__main__ import EXPERIMENTS, main
 from experiments.presets import named
 from jaxlstm.data.sample import load_sample
