@@ -8,7 +8,19 @@ from pathlib import Path
 
 import tyro
 
-from experiments import autoencoder, charlm, cumsum, echo, export, langid, manylang, presets, sentiment
+from experiments import (
+    autoencoder,
+    charlm,
+    cumsum,
+    echo,
+    echo_lengths,
+    export,
+    langid,
+    manylang,
+    presets,
+    sentiment,
+    vowels,
+)
 from experiments.session import Options
 from jaxlstm import processes
 from jaxlstm.errors import UserError
@@ -22,6 +34,8 @@ EXPERIMENTS = {
     "sentiment": sentiment,
     "manylang": manylang,
     "charlm": charlm,
+    "echo_lengths": echo_lengths,
+    "vowels": vowels,
 }
 
 

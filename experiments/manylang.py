@@ -183,14 +183,13 @@ def main(
     for name, found in ask_identifiers(prefixes, config.languages, ("lingua", "py3langid")).items():
         scores[name] = found.reshape(len(texts), len(config.lengths), -1)
     answers = {name: values.argmax(axis=-1) for name, values in scores.items()}  # [windows, lengths]
-    accuracies = {name: (answer == labels[:, None]).mean(axis=0) for name, answer in answers.items()}
-    metrics = {
-        f"{name}_{length}": float(accuracy)
-        for name, of_lengths in accuracies.items()
-        for length, accuracy in zip(config.lengths, of_lengths, strict=True)
+    accuracies = {
+        name: dict(zip(config.lengths, map(float, (answer == labels[:, None]).mean(axis=0)), strict=True))
+        for name, answer in answers.items()
     }
+    metrics = {f"{name}_{length}": accuracy for name, at in accuracies.items() for length, accuracy in at.items()}
 
-    plots.save(plots.accuracy_by_length(config.lengths, accuracies), run.folder / "accuracy.png")
+    plots.save(plots.accuracy_by_length(accuracies), run.folder / "accuracy.png")
     for index, length in enumerate(config.lengths):
         matrix = confusion_matrix(labels, answers["together"][:, index], labels=range(len(config.languages)))
         chosen = closest_languages(matrix, PAIRS_SHOWN)

@@ -46,11 +46,19 @@ class EarlyStopping(NamedTuple):
     metric: str  # a name from the rows, "validation_loss" say
     patience: int
     maximise: bool = False
+    target: float | None = None  # stop as soon as the metric is there
 
     def best(self, rows: list[Row]) -> int:
         """The index of the best row, the first of equals."""
         values = [row[self.metric] for row in rows]
         return int(np.argmax(values) if self.maximise else np.argmin(values))
+
+    def reached(self, rows: list[Row]) -> bool:
+        """Whether the best row is at the target."""
+        if self.target is None:
+            return False
+        best = rows[self.best(rows)][self.metric]
+        return best >= self.target if self.maximise else best <= self.target
 
 
 class Fitted(NamedTuple):
@@ -229,7 +237,7 @@ def _rows(first: int, losses: Array, metrics: dict[str, Array]) -> Iterator[Row]
 def _is_over(rows: list[Row], stopping: EarlyStopping | None) -> bool:
     if stopping is None or not rows:
         return False
-    return len(rows) - 1 - stopping.best(rows) >= stopping.patience
+    return stopping.reached(rows) or len(rows) - 1 - stopping.best(rows) >= stopping.patience
 
 
 def _check_finite(params: Any, what: str) -> None:

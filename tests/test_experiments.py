@@ -14,10 +14,11 @@ from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 
-from experiments import echo
+from experiments import cumsum, echo
 from experiments.__main__ import EXPERIMENTS, main
 from experiments.presets import named
 from experiments.session import batch_size_for
@@ -120,6 +121,43 @@ def test_cumsum(tmp_path):
     folder, result = run(tmp_path, "cumsum", "--epochs", "2", "--steps-per-epoch", "40", "--test-size", "200")
     check_result(folder, result, "cumsum", {"step_accuracy", "sequence_accuracy"}, ["learning.png", "crossing.png"])
     assert result["metrics"]["step_accuracy"] > 0.8 >= result["metrics"]["sequence_accuracy"]
+
+
+@pytest.mark.parametrize("length", [10, 40])
+def test_the_scaled_threshold_is_one_at_every_length(length):
+    xs, labels = (np.asarray(array) for array in cumsum.draw(jax.random.key(0), 50, length, scaled=True))
+    sums = np.cumsum(xs, axis=1)
+    clear = np.abs(sums - 1) > 1e-5
+    np.testing.assert_array_equal(labels[clear], (sums > 1)[clear])
+    assert xs.max() <= 4 / length < 1.1 * xs.max()
+
+
+def test_cumsum_at_longer_lengths(tmp_path, capsys):
+    longer = ["--preset", "longer", "--longer", "15", "30", "--validation-size", "50", "--test-size", "200"]
+    folder, result = run(tmp_path, "cumsum", *longer, "--epochs", "4", "--steps-per-epoch", "50")
+    metrics = {"step_accuracy", "step_accuracy_at_15", "step_accuracy_at_30", "sequence_accuracy_at_30"}
+    check_result(folder, result, "cumsum", metrics, ["learning.png", "crossing.png", "lengths.png"])
+    assert result["metrics"]["step_accuracy"] > 0.85
+    assert all("validation_accuracy" in row for row in rows_of(folder))
+    capsys.readouterr()
+    assert "expected --scaled too" in error_of(capsys, "cumsum", "--longer", "20")
+    assert "expected ever larger lengths above 10" in error_of(capsys, "cumsum", "--scaled", "--longer", "9")
+
+
+def test_echo_lengths(tmp_path, capsys):
+    lengths = ["--lengths", "4", "6", "--num-symbols", "3", "--hidden-size", "8", "--learnt", "0.9"]
+    steps = ["--steps-per-epoch", "20", "--epochs", "20", "--learning-rate", "0.05", "--forget-biases", "1"]
+    folder, result = run(tmp_path, "echo_lengths", *lengths, *steps)
+    check_result(folder, result, "echo_lengths", {"steps_forget_bias_1_at_4", "steps_chrono_at_4"}, ["lengths.png"])
+    for name, steps in result["metrics"].items():
+        if name.startswith("steps_"):
+            assert result["metrics"][name.replace("steps_", "accuracy_")] >= 0.9
+            model = name.removeprefix("steps_").replace("_at_", ", length ").replace("_", " ")
+            own = [row["accuracy"] for row in rows_of(folder) if row["model"] == model]
+            assert len(own) * 20 == steps  # it stopped there
+            assert max(own[:-1], default=0) < 0.9 <= own[-1]
+    capsys.readouterr()
+    assert "--lengths: expected" in error_of(capsys, "echo_lengths", "--lengths", "2")
 
 
 def test_autoencoder(tmp_path, capsys):

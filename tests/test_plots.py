@@ -435,19 +435,6 @@ class TestTexts:
             plots.examples([])
 
 
-def test_accuracy_by_length():
-    (axes,) = plots.accuracy_by_length([5, 10, 50], {"an_lstm": [0.5, 0.75, 1.0], "other": [0.4, 0.5, 0.6]}).axes
-    line, other = axes.lines
-    np.testing.assert_array_equal(line.get_xydata(), [[5, 50], [10, 75], [50, 100]])
-    np.testing.assert_allclose(other.get_ydata(), [40, 50, 60])
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["an lstm", "other"]
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["5", "10", "50"]
-    with pytest.raises(ValueError, match="accuracies: expected at least one line, got none"):
-        plots.accuracy_by_length([5], {})
-    with pytest.raises(ValueError, match=r"accuracies\['a'\]: expected shape \[1\], got \[2\]"):
-        plots.accuracy_by_length([5], {"a": [1, 2]})
-
-
 def test_every_figure_can_be_drawn(tmp_path):
     """Warnings are errors here: a missing glyph or a layout that collapses fails."""
     figures = [
@@ -462,8 +449,35 @@ def test_every_figure_can_be_drawn(tmp_path):
         plots.score_histogram({"a": [1.0, 2.0], "b": [-1.0]}),
         plots.character_scores("$ $ \N{REPLACEMENT CHARACTER}", np.zeros(5), np.ones(5), ("English", "French")),
         plots.confusion(np.eye(2, dtype=int), ["a", "b"]),
-        plots.accuracy_by_length([5, 10], {"an_lstm": [0.5, 0.75]}),
+        plots.accuracy_by_length({name: {5: 0.5, 10: 0.75} for name in ("an_lstm", "b", "c", "d", "e")}),
     ]
     for index, figure in enumerate(figures):
         plots.save(figure, tmp_path / f"{index}.png")
         assert matplotlib.image.imread(tmp_path / f"{index}.png").std() > 0.01
+
+
+class TestLengths:
+    def test_accuracy_is_drawn_in_percent_at_each_length(self):
+        (axes,) = panels(plots.accuracy_by_length({"a": {20: 0.5, 10: 1.0}}, trained_at=10))
+        xs, ys = points(lines(axes)["a"])
+        assert (list(xs), list(ys)) == ([10, 20], [100, 50])
+        assert "50.00%" in axes.get_title(loc="left")
+        assert "training length 10" in lines(axes)
+
+    def test_five_curves_look_different(self):
+        (axes,) = panels(plots.accuracy_by_length({name: {10: 0.5} for name in ("an_lstm", "b", "c", "d", "e")}))
+        assert len({(line.get_color(), line.get_linestyle()) for line in axes.lines}) == 5
+        assert "an lstm" in lines(axes)
+
+    def test_what_was_not_learnt_stands_open_at_the_limit(self):
+        (axes,) = panels(plots.steps_to_learn({"a": {10: 100.0, 20: None}, "b": {10: 50.0}}, limit=2000))
+        xs, ys = points(lines(axes)["a"])
+        assert (list(xs), list(ys)) == ([10], [100])
+        assert [list(points(line)[1]) for line in axes.lines if line.get_fillstyle() == "none"] == [[2000], []]
+
+    def test_no_curve(self):
+        for curves in ({}, {"a": {}}):
+            with pytest.raises(ValueError, match=r"^curves: expected at least one, each"):
+                plots.accuracy_by_length(curves)
+            with pytest.raises(ValueError, match=r"^curves: expected at least one, each"):
+                plots.steps_to_learn(curves, 10)

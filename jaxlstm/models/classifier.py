@@ -26,6 +26,7 @@ def init_classifier(
     num_labels: int,
     *,
     vocabulary_size: int | None = None,
+    forget_bias: float = 1.0,
     chrono: int | None = None,
 ) -> ClassifierParams:
     """Fresh parameters; a `vocabulary_size` V adds an embedding [V, input_size] of integer inputs."""
@@ -33,7 +34,7 @@ def init_classifier(
     embedding = None if vocabulary_size is None else init_embedding(key_embedding, vocabulary_size, input_size)
     return ClassifierParams(
         embedding,
-        init_lstm(key_lstm, input_size, hidden_size, chrono=chrono),
+        init_lstm(key_lstm, input_size, hidden_size, forget_bias=forget_bias, chrono=chrono),
         init_dense(key_head, hidden_size, num_labels),
     )
 

@@ -4,9 +4,10 @@ Plots know no model: they take NumPy arrays, or lists of dicts, and return a `ma
 They never touch pyplot, so they work without a screen and in threads. `save` writes one as a PNG.
 """
 
-from jaxlstm.plots.decisions import accuracy_by_length, confusion, roc, score_histogram
+from jaxlstm.plots.decisions import confusion, roc, score_histogram
 from jaxlstm.plots.figures import save
 from jaxlstm.plots.learning import against_baselines, learning_curves
+from jaxlstm.plots.lengths import accuracy_by_length, steps_to_learn
 from jaxlstm.plots.memory import gates, states
 from jaxlstm.plots.sequences import crossing, reconstruction
 from jaxlstm.plots.texts import character_scores, examples
@@ -25,4 +26,5 @@ __all__ = [
     "save",
     "score_histogram",
     "states",
+    "steps_to_learn",
 ]

@@ -81,41 +81,6 @@ def _bins(scores: np.ndarray, threshold: float, count: int = 60) -> np.ndarray:
     return threshold + width * np.arange(first, last + 1)
 
 
-def accuracy_by_length(lengths: Sequence[int], accuracies: Mapping[str, ArrayLike]) -> Figure:
-    """The share of right answers against how much has been read.
-
-    Args:
-      lengths: K lengths, positive.
-      accuracies: name -> shares from 0 to 1 [K].
-
-    Raises:
-      ValueError: no line, or another shape.
-    """
-    if not accuracies:
-        raise ValueError("accuracies: expected at least one line, got none")
-    figure = new_figure(7.0, 4.4)
-    axes = figure.subplots()
-    for index, (name, values) in enumerate(accuracies.items()):
-        values = np.asarray(values)
-        check_shape(f"accuracies[{name!r}]", values, (len(lengths),))
-        axes.plot(
-            lengths,
-            100 * values,
-            color=COLOURS[index % len(COLOURS)],
-            # A fifth line has the first one's colour, and another style.
-            linestyle=("-", "--", "-.", ":")[(index + index // len(COLOURS)) % 4],
-            marker="o",
-            linewidth=2,
-            label=name.replace("_", " "),
-        )
-    dress(axes, "Right answers by length", "characters read", "right answers, %")
-    axes.set_xscale("log")
-    axes.set_xticks(lengths, [str(length) for length in lengths])
-    axes.minorticks_off()
-    axes.legend(fontsize=9, frameon=False, loc="lower right")
-    return figure
-
-
 def confusion(matrix: ArrayLike, names: Sequence[str]) -> Figure:
     """Counts of true against predicted classes, and the share of each true class.
 

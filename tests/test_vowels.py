@@ -1,0 +1,85 @@
+"""Vowels: its measures against plain loops, and the experiment at a tiny size on series made here."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from experiments import vowels
+from experiments.__main__ import main
+from jaxlstm.data import series as data
+
+RNG = np.random.default_rng(0)
+
+
+def made(count):
+    """Series of three classes that differ in their level, as aeon has them: [D, T] each, and their names."""
+    names = np.array([f"speaker {index % 3}" for index in range(count)])
+    return [RNG.normal(int(name[-1]), 0.3, (2, RNG.integers(3, 7))) for name in names], names
+
+
+@pytest.fixture
+def spoken(monkeypatch):
+    parts = [data.padded(*made(count), 6) for count in (30, 12)]
+    monkeypatch.setattr(vowels, "japanese_vowels", lambda: parts)
+    monkeypatch.setattr(vowels, "PENALTIES", [0.1, 1.0])
+    return parts
+
+
+def test_series_are_padded_and_their_classes_counted():
+    series, names = made(5)
+    padded = data.padded(series, names, 6)
+    assert padded.labels.tolist() == [0, 1, 2, 0, 1]
+    for row, length, one in zip(padded.xs, padded.lengths, series, strict=True):
+        np.testing.assert_array_equal(row[:length], one.T.astype(np.float32))
+        assert not row[length:].any()
+
+
+def test_measures_leave_the_padding_out(spoken):
+    train, test = vowels.standardised(*spoken)
+    ragged = [one[:length] for one, length in zip(train.xs, train.lengths, strict=True)]
+    steps = np.concatenate(ragged)
+    np.testing.assert_allclose((steps.mean(0), steps.std(0)), ([0, 0], [1, 1]), atol=1e-5)
+    expected = [np.concatenate([one.mean(0), one.std(0)]) for one in ragged]
+    np.testing.assert_allclose(vowels.moments(train), expected, rtol=1e-4, atol=1e-5)
+    errors = np.concatenate([np.square(one - one.mean(0)) for one in ragged])
+    assert vowels.own_mean_error(train) == pytest.approx(errors.mean(), rel=1e-4)
+    assert not test.xs[~vowels.valid_steps(test)].any()
+
+
+def test_vowels(tmp_path, spoken):
+    settings = ["--variants", "reverse", "composite-conditional", "--hidden-size", "6", "--epochs", "3"]
+    assert main(["vowels", *settings, "--batch-size", "8", "--no-baselines", "--runs", str(tmp_path)]) == 0
+    (folder,) = (tmp_path / "vowels").iterdir()
+    metrics = json.loads((folder / "result.json").read_text())["metrics"]
+    assert metrics["moments_accuracy"] > 0.8
+    best = max(("reverse", "composite-conditional"), key=lambda name: metrics[f"{name}_cross_validated"])
+    assert metrics["accuracy"] == metrics[f"{best}_accuracy"]
+    for name in ("learning.png", "coefficient_1.png"):
+        assert (folder / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_penalty_is_chosen_on_training_codes_alone(monkeypatch):
+    seen = []
+    fit = LogisticRegression.fit
+    monkeypatch.setattr(LogisticRegression, "fit", lambda self, xs, ys: seen.append(len(xs)) or fit(self, xs, ys))
+    codes, labels = RNG.normal(size=(30, 2)), np.arange(30) % 3
+    vowels.classified(codes, labels, codes[:6] + 100, labels[:6], seed=0)
+    assert max(seen) == 30
+
+
+def test_unknown_variants_and_a_missing_package(monkeypatch, capsys):
+    assert main(["vowels", "--variants", "sideways"]) == 2
+    assert "--variants: expected some of alone" in capsys.readouterr().err
+    monkeypatch.setitem(__import__("sys").modules, "aeon", None)
+    assert main(["vowels"]) == 2
+    assert capsys.readouterr().err.strip().endswith("pip install 'jaxlstm[series]' brings it")
+
+
+def test_the_series_that_aeon_brings():
+    pytest.importorskip("aeon", reason="aeon is not installed")
+    train, test = data.japanese_vowels()
+    assert (train.xs.shape, test.xs.shape) == ((270, 29, 12), (370, 29, 12))
+    assert np.bincount(train.labels).tolist() == [30] * 9
+    assert (train.lengths.min(), test.lengths.max()) == (7, 29)
