@@ -393,7 +393,7 @@ def error_of(capsys, *arguments):
 def test_bad_settings_are_named(tmp_path, capsys):
     runs = ["--runs", str(tmp_path / "runs")]
     line = error_of(capsys, "echo", "--position", "50", *runs)
-    assert line == "error: --position: expected 0 to 49, a step of the sequence, got 50"
+    assert line == "error: --position: expected 0 to 49, a step of every sequence, got 50"
     assert error_of(capsys, "cumsum", "--epochs", "0", *runs) == "error: --epochs: expected at least 1, got 0"
     line = error_of(capsys, "sentiment", "--dropout", "1", *runs)
     assert line == "error: --dropout: expected 0 or more and less than 1, got 1.0"
@@ -454,11 +454,11 @@ def test_a_preset_is_where_the_other_settings_set_out_from(tmp_path, monkeypatch
     small = echo.Config(length=8, num_symbols=6, hidden_size=5, epochs=1, steps_per_epoch=2, test_size=30)
     monkeypatch.setattr(echo, "PRESETS", named(original=echo.Config(), small=small))
     folder, result = run(tmp_path, "echo", "--preset", "small", "--hidden-size", "3")
-    assert result["config"] == asdict(replace(small, preset="small", hidden_size=3))
+    assert result["config"] == asdict(replace(small, preset="small", hidden_size=3)) | {"curriculum": []}
     assert "give no other settings" in error_of(capsys, "echo", "--preset", "small", "--resume", str(folder))
     assert main(["echo", "--resume", str(folder)]) == 0
     assert error_of(capsys, "echo", "--preset=big") == "error: --preset: expected one of original, small, got 'big'"
-    assert error_of(capsys, "cumsum", "--preset") == "error: --preset: expected one of original, got ''"
+    assert error_of(capsys, "cumsum", "--preset") == "error: --preset: expected one of original, longer, got ''"
 
 
 def test_every_system_has_its_original_settings_as_the_default():
