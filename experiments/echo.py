@@ -89,9 +89,6 @@ PRESETS = named(
 )
 
 
-PRESETS = named(original=Config())
-
-
 def main(config: Config = Config(), options: Options = Options()) -> None:
     """Echo: hold one symbol of a sequence to its end."""
     run = begin("echo", config, options)

@@ -117,9 +117,6 @@ PRESETS = named(
 )
 
 
-PRESETS = named(original=Config())
-
-
 def main(
     config: Config = Config(),
     options: Options = Options(),
