@@ -31,7 +31,7 @@ from jaxlstm.loop import loop
 from jaxlstm.noise import Noise, replaced, where, zoned_out
 from jaxlstm.parallel import on_each_device
 from jaxlstm.segments import in_segments
-from jaxlstm.sequence import UNROLLED_STEPS
+from jaxlstm.sequence import steps_in_a_turn
 
 
 def scan_cell(
@@ -93,16 +93,12 @@ def scan_cell(
     lengths, mask = checked_masking(layout, lengths, mask)
     if resets is not None:
         resets = checked_steps("resets", resets, layout, "True where a new sequence starts")
-    if unroll is None:
-        unroll = layout.steps if isinstance(layout.steps, int) and 1 <= layout.steps <= UNROLLED_STEPS else 1
-    segment = checkpoint_every or max(layout.steps, 1)
-    return _run(
-        cell, params, xs, state, lengths, mask, resets, noise, layout, reverse, unroll, segment, bool(checkpoint_every)
-    )
+    unroll = steps_in_a_turn(unroll, layout)
+    return _run(cell, params, xs, state, lengths, mask, resets, noise, layout, reverse, unroll, checkpoint_every)
 
 
-@partial(jax.jit, static_argnums=(0, 8, 9, 10, 11, 12))
-def _run(cell, params, xs, state, lengths, mask, resets, noise, layout, reverse, unroll, segment, checkpointed):
+@partial(jax.jit, static_argnums=(0, 8, 9, 10, 11))
+def _run(cell, params, xs, state, lengths, mask, resets, noise, layout, reverse, unroll, checkpoint_every):
     mask = flat_mask(layout, lengths, mask)
     xs = flat_inputs(layout, xs, mask)
     if resets is not None:
@@ -120,9 +116,9 @@ def _run(cell, params, xs, state, lengths, mask, resets, noise, layout, reverse,
             zs = _project(cell, params, xs)
             return loop(partial(_step, cell), reverse, unroll, (params, h_scale), state, (zs, *rest))
 
-        if checkpointed:
-            segment_of = jax.checkpoint(segment_of, prevent_cse=False)
-        return in_segments(segment_of, state, over_steps, segment, reverse)
+        if checkpoint_every is None:
+            return segment_of(state, over_steps)
+        return in_segments(jax.checkpoint(segment_of, prevent_cse=False), state, over_steps, checkpoint_every, reverse)
 
     over_steps = (xs, mask, resets, keep)
     state, ys = on_each_device(walk, params, over_steps, flat_rows(layout, (state, h_scale)))

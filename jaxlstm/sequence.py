@@ -101,13 +101,10 @@ def lstm(
     if h_scale is not None:
         check_shape("h_scale", h_scale, state_shape)
         h_scale = h_scale.astype(xs.dtype)
-    call = _call(params, xs, layout, lengths, mask, reverse, activation, h_scale, unroll, current_platform())
+    call = _call(params, xs, layout, lengths, mask, reverse, activation, h_scale, unroll, platform=None)
     name = choose(call, implementation).name
-    if unroll is None:
-        # A length that `jax.export` keeps symbolic is no int.
-        unroll = layout.steps if isinstance(layout.steps, int) and 1 <= layout.steps <= UNROLLED_STEPS else 1
     lengths, mask = checked_masking(layout, lengths, mask)
-    return _run(params, xs, state, lengths, mask, h_scale, layout, call, name, unroll)
+    return _run(params, xs, state, lengths, mask, h_scale, layout, call, name, steps_in_a_turn(unroll, layout))
 
 
 def which_implementation(
@@ -203,6 +200,14 @@ def _check(params: LSTMParams, xs: Array, state: LSTMState | None, unroll: int |
             raise ValueError(f"state.h: expected the dtype of xs, {xs.dtype}, got {state.h.dtype}")
         if state.c.dtype != cell_dtype(xs.dtype):
             raise ValueError(f"state.c: expected {cell_dtype(xs.dtype)} beside {xs.dtype} inputs, got {state.c.dtype}")
+
+
+def steps_in_a_turn(unroll: int | None, layout: Layout) -> int:
+    """The steps that one turn of the loop takes: what was asked for, or by default all of a short sequence."""
+    if unroll is not None:
+        return unroll
+    # A length that `jax.export` keeps symbolic is no int.
+    return layout.steps if isinstance(layout.steps, int) and 1 <= layout.steps <= UNROLLED_STEPS else 1
 
 
 def steps_projected_at_once(xs: Array, params: LSTMParams) -> int:
