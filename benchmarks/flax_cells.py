@@ -180,7 +180,7 @@ def gru(params: Any) -> dict:
 
 
 CELLS = {
-    "lstm": Pair(cells.LSTM, lambda p: nn.OptimizedLSTMCell(p.w_h.shape[0]), to_flax),
+    "lstm": Pair(cells.LSTM, lambda p: nn.OptimizedLSTMCell(p.w_h.shape[0], param_dtype=p.w_h.dtype), to_flax),
     "peephole": Pair(cells.PEEPHOLE, lambda p: Peephole(p.w_h.shape[0]), lambda p: affine(p) | {"p": p.p}),
     "coupled": Pair(cells.COUPLED, lambda p: Coupled(p.w_h.shape[0]), affine),
     "no-forget-gate": Pair(cells.NO_FORGET_GATE, lambda p: NoForgetGate(p.w_h.shape[0]), affine),
@@ -190,7 +190,7 @@ CELLS = {
         lambda p: Projected(p.w_p.shape[0], projection=p.w_p.shape[1]),
         lambda p: affine(p) | {"p": dense(p.w_p)},
     ),
-    "gru": Pair(cells.GRU, lambda p: nn.GRUCell(p.w_h.shape[0]), gru),
+    "gru": Pair(cells.GRU, lambda p: nn.GRUCell(p.w_h.shape[0], param_dtype=p.w_h.dtype), gru),
     "slstm": Pair(cells.SLSTM, lambda p: SLSTM(p.b.size // 4), lambda p: affine(p._replace(w_h=p.w_h[0]))),
 }
 

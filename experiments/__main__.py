@@ -9,6 +9,7 @@ from pathlib import Path
 import tyro
 
 from experiments import (
+    anomalies,
     autoencoder,
     charlm,
     cumsum,
@@ -18,6 +19,7 @@ from experiments import (
     langid,
     manylang,
     presets,
+    prices,
     sentiment,
     vowels,
 )
@@ -36,6 +38,8 @@ EXPERIMENTS = {
     "charlm": charlm,
     "echo_lengths": echo_lengths,
     "vowels": vowels,
+    "anomalies": anomalies,
+    "prices": prices,
 }
 
 

@@ -6,12 +6,13 @@ here, but it trains for 4 epochs, with a learning rate that falls to zero: at a 
 from the third on. The epoch is chosen on a part of the training set, and the test set is looked at once.
 
 `--preset best` reads more of a review, in both directions, and judges from all of its steps
-(`jaxlstm.models.pooled_classifier`).
+(`jaxlstm.models.pooled_classifier`). `--preset pretrained` lets that model read all reviews first, the unlabelled
+ones too (`experiments/pretraining.py`).
 """
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ import tyro
 from sklearn.metrics import confusion_matrix
 
 from experiments.presets import Settings, named
+from experiments.pretraining import pretrain
 from experiments.session import Options, batch_size_for, begin, follow, require_at_least, require_texts, run_to_use
 from jaxlstm import losses, models, plots
 from jaxlstm.batches import Batches, Stream, batches_by_length, batches_of, map_batches
@@ -35,6 +37,7 @@ from jaxlstm.training import EarlyStopping, fit
 
 ORIGINAL = {"accuracy": 0.81292}
 DROPOUT = ("dropout", "recurrent_dropout", "output_dropout")
+PRETRAINING_VALIDATION = 256  # validation reviews on which the language model is watched
 
 Params = models.ClassifierParams | models.PooledClassifierParams
 
@@ -73,33 +76,45 @@ class Config(Settings):
     """Epochs without a better validation accuracy after which training stops."""
     max_reviews: int | None = None
     """Train and test on this many reviews at the most; all of them by default."""
+    labelled: int | None = None
+    """Learn from the labels of this many training reviews at the most, the validation reviews among them."""
+    pretraining_epochs: int = 0
+    """Epochs in which a pooled model's embedding and LSTMs learn, first, to predict the words of the reviews."""
+    pretraining_reviews: int | None = None
+    """How many of the 50,000 unlabelled reviews are read beside the training reviews; all of them by default."""
+    pretraining_samples: int = 512
+    """Words drawn in each step to stand for all of them."""
+    pretraining_dropout: float = 0.2
+    """Share of the language model's inputs dropped."""
     seed: int = 0
     """Source of all randomness."""
 
     def __post_init__(self) -> None:
         require_at_least(self, 1, "length", "embedding_size", "hidden_size", "batch_size", "epochs", "patience")
-        for name in DROPOUT:
+        for name in (*DROPOUT, "pretraining_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(
                     f"--{name.replace('_', '-')}: expected 0 or more and less than 1, got {getattr(self, name)}"
                 )
         if not 0 < self.validation_fraction < 1:
             raise UserError(f"--validation-fraction: expected a share between 0 and 1, got {self.validation_fraction}")
+        require_at_least(self, 0, "pretraining_epochs")
+        require_at_least(self, 1, "pretraining_samples")
+        if self.pretraining_epochs and not self.pooled:
+            raise UserError("--pretraining-epochs: expected --pooled beside it, a model that reads in both directions")
 
 
-PRESETS = named(
-    original=Config(),
-    best=Config(
-        num_words=20_000,
-        length=400,
-        pooled=True,
-        dropout=0.5,
-        recurrent_dropout=0.0,
-        output_dropout=0.5,
-        batch_size=64,
-        by_length=True,
-    ),
+BEST = Config(
+    num_words=20_000,
+    length=400,
+    pooled=True,
+    dropout=0.5,
+    recurrent_dropout=0.0,
+    output_dropout=0.5,
+    batch_size=64,
+    by_length=True,
 )
+PRESETS = named(original=Config(), best=BEST, pretrained=replace(BEST, pretraining_epochs=4))
 WIDTHS = (0.25, 0.375, 0.5, 0.625, 0.75, 1.0)  # of --length: what a batch by length may be cut to
 
 
@@ -120,7 +135,9 @@ def main(
     if predict is not None or from_ is not None:
         judge(run_to_use("sentiment", Config, predict, from_), predict or "")
         return
-    reviews = imdb.load_imdb(options.data_dir)  # before there is a folder that missing data would leave empty
+    # Before there is a folder that missing data would leave empty.
+    reviews = imdb.load_imdb(options.data_dir)
+    unlabelled = imdb.load_unlabelled(reviews.vocabulary, options.data_dir) if config.pretraining_epochs else None
     run = begin("sentiment", config, options)
     config = run.config
     key_params, key_split, key_reviews, key_training = jax.random.split(jax.random.key(config.seed), 4)
@@ -128,13 +145,23 @@ def main(
     write_json(run.folder / "vocabulary.json", reviews.vocabulary[: config.num_words])
     ids = imdb.encode(reviews.train, config.num_words, config.length)
     order = np.asarray(jax.random.permutation(key_split, len(ids)))[: config.max_reviews]
-    held_out = round(config.validation_fraction * len(order))
-    train_rows, validation_rows = order[held_out:], order[:held_out]
+    labelled = order[: config.labelled]
+    held_out = round(config.validation_fraction * len(labelled))
+    train_rows, validation_rows = labelled[held_out:], labelled[:held_out]
     console.print(f"{len(train_rows):,} reviews to learn from, {held_out:,} to choose the epoch on")
     train = (ids[train_rows], reviews.train.labels[train_rows].astype(np.float32))
     validation_ids, validation_labels = ids[validation_rows], reviews.train.labels[validation_rows]
 
-    params = init(key_params, config)
+    params, seconds = init(key_params, config), 0.0
+    if isinstance(params, models.PooledClassifierParams) and config.pretraining_epochs:
+        if unlabelled is None:  # a run resumed
+            unlabelled = imdb.load_unlabelled(reviews.vocabulary, options.data_dir)
+        others = imdb.encode(unlabelled, config.num_words, config.length)[: config.pretraining_reviews]
+        texts = np.concatenate([ids[order[held_out:]], others])
+        console.print(f"{len(texts):,} reviews to read first, {len(others):,} of them without a label")
+        key_reading = jax.random.fold_in(key_params, 1)
+        reading = batches_for((texts,), config, options)
+        params, seconds = pretrain(run, params, reading, validation_ids[:PRETRAINING_VALIDATION], key_reading, options)
     show_parameters("sentiment", params)
     dropout = {name: getattr(config, name) for name in DROPOUT}
 
@@ -178,7 +205,7 @@ def main(
 
     plots.save(plots.learning_curves(fitted.rows, ["accuracy"]), run.folder / "learning.png")
     plot_answers(run, test_ids, labels, logits, reviews.vocabulary)
-    show_result(run.finish({"accuracy": accuracy}, ORIGINAL, fitted.params, fitted.seconds))
+    show_result(run.finish({"accuracy": accuracy}, ORIGINAL, fitted.params, seconds + fitted.seconds))
 
 
 def plot_answers(run: Run, ids: np.ndarray, labels: np.ndarray, logits: np.ndarray, vocabulary: list[str]) -> None:
@@ -189,15 +216,18 @@ def plot_answers(run: Run, ids: np.ndarray, labels: np.ndarray, logits: np.ndarr
     plots.save(plots.examples(rows), run.folder / "examples.png")
 
 
-def batches_for(train: tuple[np.ndarray, np.ndarray], config: Config, options: Options) -> Batches | Stream:
-    """Ids and labels in shuffled batches, as the settings say."""
-    ids, labels = train
-    batch_size = batch_size_for(len(labels), config, options)
+def batches_for(examples: tuple[np.ndarray, ...], config: Config, options: Options) -> Batches | Stream:
+    """Ids, and what goes with them, in shuffled batches, as the settings say."""
+    batch_size = batch_size_for(len(examples[0]), config, options)
     if not config.by_length:
-        return batches_of(train, batch_size)
+        return batches_of(examples, batch_size)
     widths = sorted({math.ceil(share * config.length) for share in WIDTHS})
-    lengths = np.sum(ids != imdb.PADDING, axis=1)
-    return batches_by_length(train, lengths, batch_size, widths, lambda batch, width: (batch[0][:, -width:], batch[1]))
+    lengths = np.sum(examples[0] != imdb.PADDING, axis=1)
+
+    def cut(batch: tuple[np.ndarray, ...], width: int) -> tuple[np.ndarray, ...]:
+        return batch[0][:, -width:], *batch[1:]
+
+    return batches_by_length(examples, lengths, batch_size, widths, cut)
 
 
 def init(key: jax.Array, config: Config) -> Params:

@@ -3,9 +3,10 @@
 A naive scan carries the gradient of every weight through each backward step. Here the derivative is a
 `custom_jvp` rule, as that of `jaxlstm.recurrence` is, made from the step itself: JAX linearises the loop with
 respect to the state, the inputs and a probe added to each `recurrent_product` of a step. The tangent of a weight
-W enters through the probes, x_t dW for all steps at once, outside of the loop. JAX transposes that into a thin
-reverse scan that emits the gradients of the probes, followed by one product for each weight gradient. Other
-parameters of the step, gains and peepholes say, are carried; they are small.
+W enters through the probes, x_t dW for all steps at once, outside of the loop, and so does that of what is added to
+the product, the projected input and the bias. JAX transposes that into a thin reverse scan that emits the gradients
+of the probes, followed by one product for each weight gradient. Other parameters of the step, gains and peepholes
+say, are carried; they are small.
 """
 
 from collections.abc import Callable
@@ -16,9 +17,24 @@ import jax
 from jax import Array
 from jax.custom_derivatives import SymbolicZero
 
-from jaxlstm.products import Tape, columns_of, multiply_steps, taped
+from jaxlstm.products import Tape, columns_of, multiply_steps, taped, total
 
 Step = Callable[[Any, Any, Any], tuple[Any, Array]]  # (constants, state, inputs of one step) -> (state, y)
+
+
+# What the backward pass computes once more, from what it needs in any case: cheap, and one pass over the gates with
+# what comes next. Without it a training step of the LSTM at (32, 80, 128, 128) keeps 15 arrays [T, B, H], with it 6;
+# beyond 32 MiB glibc maps memory anew at each call, and page faults take longer than all the rest.
+_COMPUTED_TWICE = {
+    "abs", "add", "add_any", "and", "broadcast_in_dim", "concatenate", "convert_element_type", "copy", "div",
+    "eq", "ge", "gt", "integer_pow", "le", "lt", "max", "min", "mul", "ne", "neg", "not", "or", "reshape",
+    "select_n", "sign", "slice", "split", "square", "squeeze", "sub", "transpose",
+}  # fmt: skip
+
+
+def _is_kept(primitive: Any, *_: Any, **__: Any) -> bool:
+    """A policy for `jax.checkpoint`: products, sums and transcendental functions are kept."""
+    return primitive.name not in _COMPUTED_TWICE
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
@@ -29,26 +45,33 @@ def loop(step: Step, reverse: bool, unroll: int, constants: Any, state: Any, inp
 
 @partial(loop.defjvp, symbolic_zeros=True)
 def _loop_jvp(step, reverse, unroll, primals, tangents):
-    # What has a tangent: lists of arrays, in place of the pytrees.
+    # What has a tangent: lists of arrays, in place of the pytrees. First the constants, then the state and the inputs.
     structure: Any
     leaves, structure = jax.tree.flatten(primals)
     d_leaves = structure.flatten_up_to(tangents)
     moving = [n for n, tangent in enumerate(d_leaves) if not isinstance(tangent, SymbolicZero)]
-    weights = [n for n in range(len(jax.tree.leaves(primals[0]))) if leaves[n].ndim > 1]
+    end_of_constants = len(jax.tree.leaves(primals[0]))
+    end_of_state = len(leaves) - len(jax.tree.leaves(primals[2]))
+    weights = [n for n in range(end_of_constants) if leaves[n].ndim > 1]
     columns = [columns_of(leaves[n]) for n in weights]
 
-    def step_taped(probes, constants, state, inputs):
-        constant_leaves = jax.tree.leaves(constants)
-        tape = Tape([constant_leaves[n] for n in weights], [leaves[n] for n in weights], columns, probes)
+    def step_taped(probes, still, constants, state, inputs):
+        """One step. `still` is the inputs again, which do not move with `moving`: what a product and a probe meet."""
+        own = jax.tree.leaves((constants, state, inputs))
+        unmoved = [*leaves[:end_of_state], *jax.tree.leaves(still)]
+        addends = {id(own[n]): (n, unmoved[n]) for n in moving if not end_of_constants <= n < end_of_state}
+        tape = Tape([own[n] for n in weights], [leaves[n] for n in weights], columns, addends, probes)
         with taped(tape):
             state, y = step(constants, state, inputs)
         return state, y, tape
 
-    found: list[tuple[int, Any]] = []  # for each product of a step: which weight, and what comes out, of one step
+    # For each product of a step: which weight, what is added to it, and what comes out.
+    found: list[tuple[int, list[int], Any]] = []
 
     def first(constants, state, inputs):
-        tape = step_taped(None, constants, state, jax.tree.map(lambda leaf: leaf[0], inputs))[2]
-        found.extend(zip(tape.used, map(jax.typeof, tape.outputs), strict=True))
+        inputs = jax.tree.map(lambda leaf: leaf[0], inputs)
+        tape = step_taped(None, inputs, constants, state, inputs)[2]
+        found.extend(zip(tape.used, tape.added, map(jax.typeof, tape.outputs), strict=True))
 
     jax.eval_shape(first, *primals)
     like = jax.tree.leaves(primals[2])[0]  # different on each device, where devices run the loop by themselves
@@ -56,20 +79,24 @@ def _loop_jvp(step, reverse, unroll, primals, tangents):
     def run(moved, probes):
         constants, state, inputs = structure.unflatten(_with(leaves, moving, moved))
 
+        @partial(jax.checkpoint, prevent_cse=False, policy=_is_kept)
         def body(state, over_steps):
-            inputs, probes = over_steps
-            state, y, tape = step_taped(probes, constants, state, inputs)
+            inputs, probes, still = over_steps
+            state, y, tape = step_taped(probes, still, constants, state, inputs)
             return state, (y, tape.inputs)
 
-        state, (ys, xs) = jax.lax.scan(body, state, (inputs, probes), reverse=reverse, unroll=unroll)
+        state, (ys, xs) = jax.lax.scan(body, state, (inputs, probes, primals[2]), reverse=reverse, unroll=unroll)
         return (state, ys), xs
 
-    probes = [jax.lax.full_like(like, 0, y.dtype, (like.shape[0], *y.shape)) for _, y in found]
+    probes = [jax.lax.full_like(like, 0, y.dtype, (like.shape[0], *y.shape)) for *_, y in found]
     out, move, xs = jax.linearize(run, [leaves[n] for n in moving], probes, has_aux=True)
-    d_probes = [
-        probe if isinstance(d_leaves[weights[n]], SymbolicZero) else multiply_steps(x, d_leaves[weights[n]])
-        for (n, _), probe, x in zip(found, probes, xs, strict=True)
-    ]
+
+    def entering(weight: int, added: list[int], probe: Array, x: Array) -> Array:
+        d_w = d_leaves[weights[weight]]
+        d_y = probe if isinstance(d_w, SymbolicZero) else multiply_steps(x, d_w)
+        return total(d_y, [d_leaves[n] for n in added])
+
+    d_probes = [entering(n, added, *rest) for (n, added, _), *rest in zip(found, probes, xs, strict=True)]
     return out, move([d_leaves[n] for n in moving], d_probes)
 
 

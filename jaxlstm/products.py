@@ -4,7 +4,7 @@ Within a loop, `recurrent_product` is how a cell multiplies by a weight: `jaxlst
 that weight after the loop, as one large product, instead of adding to it at every step.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
@@ -22,14 +22,21 @@ def scaled(h: Array, h_scale: Array | None) -> Array:
     return h if h_scale is None else h * jnp.broadcast_to(h_scale, h.shape)
 
 
-def recurrent_product(h: Array, w: Array, h_scale: Array | None = None) -> Array:
-    """(h_scale * h) @ w, in the dtype of the cell state.
+def recurrent_product(h: Array, w: Array, h_scale: Array | None = None, plus: Sequence[Array] = ()) -> Array:
+    """(h_scale * h) @ w + the sum of `plus`, in the dtype of the cell state.
 
-    With w [heads, N, M] the product is blockwise: h [..., heads * N] -> [..., heads * M].
+    With w [heads, N, M] the product is blockwise: h [..., heads * N] -> [..., heads * M]. What is added, [..., M] or
+    [M], may be added to the result as well; given here, a projected input and a bias share one gradient with the
+    product, for which memory and time are spent once.
     """
     h = scaled(h, h_scale)
     tape = _tape.get()
-    return multiply(h, w) if tape is None else tape.product(h, w)
+    return total(multiply(h, w), plus) if tape is None else tape.product(h, w, plus)
+
+
+def total(y: Array, plus: Sequence[Array]) -> Array:
+    """y [..., M] and what is added to it, [..., M] or [M]."""
+    return sum((jnp.broadcast_to(term, y.shape).astype(y.dtype) for term in plus), y)
 
 
 def multiply(x: Array, w: Array) -> Array:
@@ -60,26 +67,36 @@ class Tape:
     `probes` is None to find out how many there are and of what shape.
     """
 
-    def __init__(self, stand_ins: list[Array], weights: list[Array], columns: list[Array], probes: list[Array] | None):
+    def __init__(
+        self,
+        stand_ins: list[Array],
+        weights: list[Array],
+        columns: list[Array],
+        addends: dict[int, tuple[int, Array]],
+        probes: list[Array] | None,
+    ):
         self.index = {id(stand_in): n for n, stand_in in enumerate(stand_ins)}
         self.weights, self.columns, self.probes = weights, columns, probes
+        self.addends = addends  # by id: what may be added and has its tangent enter by a probe, as a number and unmoved
         self.used: list[int] = []  # for each product the weight, as an index
+        self.added: list[list[int]] = []  # for each product what was added to it
         self.inputs: list[Array] = []
         self.outputs: list[Array] = []
 
-    def product(self, x: Array, w: Array) -> Array:
-        """x @ w, taped where w is one of the weights."""
+    def product(self, x: Array, w: Array, plus: Sequence[Array] = ()) -> Array:
+        """x @ w + the sum of `plus`, taped where w is one of the weights."""
         if id(w) not in self.index:
-            return multiply(x, w)
+            return total(multiply(x, w), plus)
         n = self.index[id(w)]
         if self.probes is None:
             y = multiply(x, w)
         else:
             y = _probed(x, self.weights[n], self.columns[n], self.probes[len(self.used)])
         self.used.append(n)
+        self.added.append([self.addends[id(term)][0] for term in plus if id(term) in self.addends])
         self.inputs.append(x)
         self.outputs.append(y)
-        return y
+        return total(y, [self.addends.get(id(term), (None, term))[1] for term in plus])
 
 
 _tape: ContextVar[Tape | None] = ContextVar("tape", default=None)

@@ -6,7 +6,6 @@ not been seen yet.
 """
 
 from collections.abc import Callable
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -35,17 +34,23 @@ def stepper(
       step(state, x) -> (state, y), with x [*batch_shape, D] and y [*batch_shape, H], and the state of zeros to
       begin with. The step raises ValueError for another shape or dtype, rather than compile for it.
     """
-    state = zero_state(batch_shape, params.w_h.shape[0], params.w_x.dtype)
-    x = jax.ShapeDtypeStruct((*batch_shape, params.w_x.shape[0]), params.w_x.dtype)
-    compiled = jax.jit(partial(lstm_cell, params, activation=activation)).lower(state, x).compile()
+
+    @jax.jit
+    def advance(state: LSTMState, x: Array) -> LSTMState:
+        _check_step(params, batch_shape, state, x)  # while tracing, so that a step that fits pays for no check
+        return lstm_cell(params, state, x, activation=activation)[0]
 
     def step(state: LSTMState, x: ArrayLike) -> tuple[LSTMState, Array]:
+        # y is the new h: handed back by the program as well, it would be copied. The old state is not donated,
+        # which would save a tenth of the time and make a state useless once it has been used.
         try:
-            return compiled(state, x)
-        except TypeError as error:  # a step that fits pays for no check
-            _check_step(params, batch_shape, state, x)
-            raise error
+            state = advance(state, x)
+        except ValueError as error:
+            raise ValueError(str(error)) from None  # without what JAX adds to an error while tracing
+        return state, state.h
 
+    state = zero_state(batch_shape, params.w_h.shape[0], params.w_x.dtype)
+    step(state, jnp.zeros((*batch_shape, params.w_x.shape[0]), params.w_x.dtype))
     return step, state
 
 
@@ -94,9 +99,8 @@ def _capacity(steps: int) -> int:
     return 1 << max(steps - 1, 0).bit_length()
 
 
-def _check_step(params: LSTMParams, batch_shape: tuple[int, ...], state: LSTMState, x: ArrayLike) -> None:
+def _check_step(params: LSTMParams, batch_shape: tuple[int, ...], state: LSTMState, x: Array) -> None:
     hidden = params.w_h.shape[0]
-    x = jnp.asarray(x)
     check_shape("x", x, (*batch_shape, params.w_x.shape[0]))
     _check_state(params, state, (*batch_shape, hidden))
     _check_dtype("x", x, params.w_x.dtype)

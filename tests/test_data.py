@@ -22,7 +22,7 @@ import pytest
 from jaxlstm.data import genesis, imdb, udhr
 from jaxlstm.data.fetch import Source, UnreachableError, locate
 from jaxlstm.data.genesis import load_genesis
-from jaxlstm.data.imdb import Reviews, decode, encode, encode_texts, load_imdb, tokenise
+from jaxlstm.data.imdb import Reviews, decode, encode, encode_texts, load_imdb, load_unlabelled, tokenise
 from jaxlstm.data.sample import load_sample
 from jaxlstm.data.text import START, UNKNOWN, Alphabet, alphabet_of, joined, split_words, streams, windows
 from jaxlstm.data.udhr import load_udhr
@@ -376,6 +376,17 @@ class TestReadingReviews:
         path.write_bytes(half + b"\x07" * 100)  # there is no deflate block of this type
         with pytest.raises(DataError, match=r"damaged or cut short \(.*invalid block type"):
             load_imdb(path)
+
+    def test_unlabelled_reviews(self, tmp_path, tar_gz):
+        more = REVIEWS | OTHERS | {"train/unsup/1_0.txt": "A caf\N{LATIN SMALL LETTER E WITH ACUTE} film"}
+        path = tarball(tmp_path / "more.tar.gz", more)
+        vocabulary = load_imdb(path).vocabulary
+        for source in (path, unpacked(tmp_path, more)):
+            reviews = load_unlabelled(vocabulary, source)
+            assert words_of(reviews, VOCABULARY) == [["film"] * 100, ["a", "?", "film"]]
+            np.testing.assert_array_equal(reviews.labels, [-1, -1])
+        with pytest.raises(DataError, match="expected reviews in train/unsup, found none"):
+            load_unlabelled(vocabulary, tarball(tmp_path / "less.tar.gz", REVIEWS))
 
     def test_not_an_archive(self, tmp_path):
         (tmp_path / "aclImdb_v1.tar.gz").write_text("<html>not found</html>")

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import cumsum, echo
+from experiments import cumsum, echo, sentiment
 from experiments.__main__ import EXPERIMENTS, main
 from experiments.presets import named
 from experiments.session import batch_size_for
@@ -53,6 +53,11 @@ def reviews(tmp_path_factory):
                     member = tarfile.TarInfo(f"aclImdb/{split}/{label}/{index}_1.txt")
                     member.size = len(content)
                     archive.addfile(member, BytesIO(content))
+        for index in range(10):
+            content = " ".join(rng.permutation(["a", "film", "of", "its", "time"])).encode()
+            member = tarfile.TarInfo(f"aclImdb/train/unsup/{index}_0.txt")
+            member.size = len(content)
+            archive.addfile(member, BytesIO(content))
     return path
 
 
@@ -243,6 +248,32 @@ def test_sentiment_pooled(tmp_path, reviews, capsys):
     assert capsys.readouterr().out.startswith("negative")
 
 
+def test_sentiment_pretrained(tmp_path, reviews, monkeypatch):
+    read = []
+    original = sentiment.pretrain
+
+    def pretrain(run, params, batches, validation_ids, *rest):
+        (ids,) = next(batches.epoch(jax.random.key(0)))
+        read.append((batches.steps, ids.shape[1], len(validation_ids)))
+        learnt, seconds = original(run, params, batches, validation_ids, *rest)
+        assert not np.array_equal(learnt.embedding, params.embedding)
+        np.testing.assert_array_equal(learnt.head.w, params.head.w)
+        return learnt, seconds
+
+    monkeypatch.setattr(sentiment, "pretrain", pretrain)
+    folder, result = run(
+        tmp_path, "sentiment", "--preset", "pretrained", "--data-dir", str(reviews), "--num-words", "20",
+        "--length", "8", "--epochs", "8", "--hidden-size", "4", "--embedding-size", "8", "--batch-size", "4",
+        "--learning-rate", "0.02", "--patience", "8", "--validation-fraction", "0.2", "--labelled", "30",
+        "--pretraining-epochs", "2", "--pretraining-samples", "8",
+    )  # fmt: skip
+    # 6 of 30 labelled reviews are held out, of all texts; 10 reviews have no label.
+    assert read == [((40 - 6 + 10) // 4, 8, 6)]
+    assert result["metrics"]["accuracy"] > 0.9
+    assert [row["epoch"] for row in rows_of(folder) if row.get("model") == "pretraining"] == [1, 2]
+    assert (folder / "pretraining.png").read_bytes().startswith(b"\x89PNG")
+
+
 CHARLM = ["charlm", "--hidden-size", "12", "--batch-size", "4", "--window", "16", "--dropout", "0",
           "--recurrent-dropout", "0"]  # fmt: skip
 
@@ -395,6 +426,7 @@ def test_bad_settings_are_named(tmp_path, capsys):
     line = error_of(capsys, "echo", "--position", "50", *runs)
     assert line == "error: --position: expected 0 to 49, a step of every sequence, got 50"
     assert error_of(capsys, "cumsum", "--epochs", "0", *runs) == "error: --epochs: expected at least 1, got 0"
+    assert "expected --pooled beside it" in error_of(capsys, "sentiment", "--pretraining-epochs", "1", *runs)
     line = error_of(capsys, "sentiment", "--dropout", "1", *runs)
     assert line == "error: --dropout: expected 0 or more and less than 1, got 1.0"
     assert not (tmp_path / "runs").exists()

@@ -36,7 +36,7 @@ def init(
 
 def step(params: LSTMParams, state: LSTMState, z: Array, h_scale: Array | None = None) -> tuple[LSTMState, Array]:
     """One step from the projected input [..., 3H]."""
-    z_i, z_g, z_o = jnp.split(z + recurrent_product(state.h, params.w_h, h_scale), 3, axis=-1)
+    z_i, z_g, z_o = jnp.split(recurrent_product(state.h, params.w_h, h_scale, (z, params.b)), 3, axis=-1)
     i = jax.nn.sigmoid(z_i)
     state = advance(Gates(i, 1 - i, jnp.tanh(z_g), jax.nn.sigmoid(z_o)), state)
     return state, state.h

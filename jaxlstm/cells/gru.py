@@ -18,8 +18,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
+from jaxlstm.cell import product
 from jaxlstm.cells.interface import Cell, bias, biased, draw_weights
-from jaxlstm.cells.standard import project
 from jaxlstm.products import recurrent_product
 
 
@@ -46,6 +46,11 @@ def init(key: Array, input_size: int, hidden_size: int, *, dtype: DTypeLike = jn
     """
     w_x, w_h = draw_weights(key, input_size, hidden_size, 3 * hidden_size, dtype)
     return GRUParams(w_x, w_h, bias(hidden_size, 0, 0, 0, dtype=dtype), bias(hidden_size, 0, dtype=dtype))
+
+
+def project(params: GRUParams, xs: Array) -> Array:
+    """x W_x + b, [..., 3H]."""
+    return biased(product(xs, params.w_x), params.b)
 
 
 def step(params: GRUParams, state: GRUState, z: Array, h_scale: Array | None = None) -> tuple[GRUState, Array]:

@@ -35,7 +35,7 @@ def init(key: Array, input_size: int, hidden_size: int, *, dtype: DTypeLike = jn
 
 def step(params: LSTMParams, state: LSTMState, z: Array, h_scale: Array | None = None) -> tuple[LSTMState, Array]:
     """One step from the projected input [..., 3H]."""
-    z_i, z_g, z_o = jnp.split(z + recurrent_product(state.h, params.w_h, h_scale), 3, axis=-1)
+    z_i, z_g, z_o = jnp.split(recurrent_product(state.h, params.w_h, h_scale, (z, params.b)), 3, axis=-1)
     c = state.c + jax.nn.sigmoid(z_i) * jnp.tanh(z_g)
     h = (jax.nn.sigmoid(z_o) * jnp.tanh(c)).astype(state.h.dtype)
     return LSTMState(h, c), h

@@ -58,7 +58,7 @@ def step(
     params: ProjectedLSTMParams, state: LSTMState, z: Array, h_scale: Array | None = None
 ) -> tuple[LSTMState, Array]:
     """One step from the projected input [..., 4H]."""
-    i, f, g, o = gates(z + recurrent_product(state.h, params.w_h, h_scale))
+    i, f, g, o = gates(recurrent_product(state.h, params.w_h, h_scale, (z, params.b)))
     c = f * state.c + i * g
     h = recurrent_product((o * jnp.tanh(c)).astype(state.h.dtype), params.w_p).astype(state.h.dtype)
     return LSTMState(h, c), h

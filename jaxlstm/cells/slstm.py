@@ -27,7 +27,7 @@ from jax.typing import DTypeLike
 from jaxlstm.cell import LSTMParams, cell_dtype
 from jaxlstm.cells.interface import Cell, bias, check_sizes, draw_weights
 from jaxlstm.cells.standard import project
-from jaxlstm.products import recurrent_product
+from jaxlstm.products import recurrent_product, total
 
 
 class SLSTMState(NamedTuple):
@@ -64,8 +64,6 @@ def init(
 
 def by_gate(v: Array, heads: int) -> Array:
     """The blockwise product, [..., heads, 4, H / heads] in one axis -> [..., 4, H], in one axis too."""
-    if heads == 1:
-        return v
     shape = v.shape
     v = v.reshape(*shape[:-1], heads, 4, shape[-1] // (4 * heads))
     return jnp.swapaxes(v, -3, -2).reshape(shape)
@@ -73,8 +71,12 @@ def by_gate(v: Array, heads: int) -> Array:
 
 def step(params: LSTMParams, state: SLSTMState, z: Array, h_scale: Array | None = None) -> tuple[SLSTMState, Array]:
     """One step from the projected input [..., 4H]."""
-    v = by_gate(recurrent_product(state.h, params.w_h, h_scale), heads=params.w_h.shape[0])
-    z_i, z_f, z_g, z_o = jnp.split(z + v, 4, axis=-1)
+    heads, known = params.w_h.shape[0], (z, params.b)
+    if heads == 1:
+        z = recurrent_product(state.h, params.w_h, h_scale, known)
+    else:
+        z = total(by_gate(recurrent_product(state.h, params.w_h, h_scale), heads), known)
+    z_i, z_f, z_g, z_o = jnp.split(z, 4, axis=-1)
     log_f = jax.nn.log_sigmoid(z_f) + state.m
     m = jnp.maximum(log_f, z_i)
     i, f = jnp.exp(z_i - m), jnp.exp(log_f - m)

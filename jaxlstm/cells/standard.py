@@ -9,18 +9,18 @@ from jax.typing import DTypeLike
 
 from jaxlstm.cell import LSTMParams, LSTMState, advance, gates, init_lstm, product
 from jaxlstm.cell import zero_state as zeros
-from jaxlstm.cells.interface import Cell, biased
+from jaxlstm.cells.interface import Cell
 from jaxlstm.products import recurrent_product
 
 
 def project(params: LSTMParams, xs: Array) -> Array:
-    """x W_x + b, [..., 4H]."""
-    return biased(product(xs, params.w_x), params.b)
+    """x W_x, [..., 4H]."""
+    return product(xs, params.w_x)
 
 
 def step(params: LSTMParams, state: LSTMState, z: Array, h_scale: Array | None = None) -> tuple[LSTMState, Array]:
     """One step from the projected input."""
-    state = advance(gates(z + recurrent_product(state.h, params.w_h, h_scale)), state)
+    state = advance(gates(recurrent_product(state.h, params.w_h, h_scale, (z, params.b))), state)
     return state, state.h
 
 

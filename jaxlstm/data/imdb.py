@@ -1,4 +1,4 @@
-"""The Large Movie Review Dataset (Maas et al. 2011): 50,000 film reviews, half of them positive.
+"""The Large Movie Review Dataset (Maas et al. 2011): 50,000 film reviews, half of them positive, and 50,000 unlabelled.
 
 Reviews become ranks in one vocabulary, most frequent word first, once and for all; `encode` then
 cuts them to any number of words and any length. Reading takes seconds, so the ranks are cached.
@@ -38,6 +38,7 @@ UNKNOWN = 2  # a word outside the vocabulary
 FIRST_WORD = 3  # the most frequent word
 
 _REVIEW_FILE = re.compile(r"(?:.*/)?(train|test)/(neg|pos)/(\d+_\d+\.txt)")
+_UNLABELLED_FILE = re.compile(r"(?:.*/)?train/unsup/(\d+_\d+\.txt)")
 _BREAK = re.compile(r"<br\s*/?>")
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _SPLITS = ("train", "test")
@@ -50,7 +51,7 @@ class Reviews(NamedTuple):
 
     words: np.ndarray  # [sum of lengths] int32, ranks in the vocabulary; -1 outside of it
     offsets: np.ndarray  # [N + 1] int64: review n is words[offsets[n] : offsets[n + 1]]
-    labels: np.ndarray  # [N] int32, 1 where positive
+    labels: np.ndarray  # [N] int32, 1 where positive, -1 where nobody has said
 
 
 class Imdb(NamedTuple):
@@ -81,11 +82,39 @@ def load_imdb(data_dir: Path | None = None) -> Imdb:
         imdb = _load_cache(cache, fingerprint)
         if imdb is not None:
             return imdb
-        imdb = _index(path, _folder_files(path) if path.is_dir() else _tarball_files(path))
+        files = _folder_files(path, _review_paths(path)) if path.is_dir() else _tarball_files(path, _REVIEW_FILE)
+        imdb = _index(path, files)
     except OSError as error:
         raise DataError(f"{error.filename or path}: cannot be read ({error.strerror or error})") from error
     _save_cache(cache, fingerprint, imdb)
     return imdb
+
+
+def load_unlabelled(vocabulary: Sequence[str], data_dir: Path | None = None) -> Reviews:
+    """The reviews that nobody has labelled, as ranks in a vocabulary; read anew at each call.
+
+    Args:
+      vocabulary: of `load_imdb`.
+      data_dir: as in `jaxlstm.data.fetch.locate`.
+
+    Raises:
+      DataError: as `load_imdb`, or no such review.
+    """
+    path = locate(SOURCE, data_dir)
+    rank = dict(zip(vocabulary, itertools.count(), strict=False))
+    tokens: dict[str, np.ndarray] = {}
+    try:
+        of_folder = sorted((path / "train" / "unsup").glob("*.txt"))
+        files = _folder_files(path, of_folder) if path.is_dir() else _tarball_files(path, _UNLABELLED_FILE)
+        for name, content in files:
+            if match := _UNLABELLED_FILE.fullmatch(name):
+                tokens[match[1]] = np.array([rank.get(word, -1) for word in _words(path, name, content)], np.int32)
+    except OSError as error:
+        raise DataError(f"{error.filename or path}: cannot be read ({error.strerror or error})") from error
+    if not tokens:
+        raise DataError(f"{path}: expected reviews in train/unsup, found none")
+    reviews = [tokens[name] for name in sorted(tokens)]
+    return Reviews(np.concatenate(reviews), _offsets(reviews), np.full(len(reviews), -1, np.int32))
 
 
 def tokenise(text: str) -> list[str]:
@@ -130,9 +159,9 @@ def decode(ids: Iterable[int], vocabulary: Sequence[str]) -> str:
     return " ".join("?" if index == UNKNOWN else vocabulary[index - FIRST_WORD] for index in ids if index > START)
 
 
-def _folder_files(folder: Path) -> Iterator[tuple[str, bytes]]:
+def _folder_files(folder: Path, paths: list[Path]) -> Iterator[tuple[str, bytes]]:
     description = f"Reading {folder.name}"
-    for path in track(_review_paths(folder), description, console=Console(stderr=True), transient=True):
+    for path in track(paths, description, console=Console(stderr=True), transient=True):
         yield path.as_posix(), path.read_bytes()
 
 
@@ -140,8 +169,8 @@ def _review_paths(folder: Path) -> list[Path]:
     return sorted(path for split in _SPLITS for label in _LABELS for path in (folder / split / label).glob("*.txt"))
 
 
-def _tarball_files(path: Path) -> Iterator[tuple[str, bytes]]:
-    """The name and content of each review, in one pass from front to back."""
+def _tarball_files(path: Path, wanted: re.Pattern[str]) -> Iterator[tuple[str, bytes]]:
+    """The name and content of each file wanted, in one pass from front to back."""
     with path.open("rb") as file:
         magic = file.read(6)
     if magic[:2] != b"\x1f\x8b" and magic != b"\xfd7zXZ\0":
@@ -155,7 +184,7 @@ def _tarball_files(path: Path) -> Iterator[tuple[str, bytes]]:
         ):
             for member in archive:
                 _refuse_outside(member, path)
-                if _REVIEW_FILE.fullmatch(member.name) and (content := archive.extractfile(member)):
+                if wanted.fullmatch(member.name) and (content := archive.extractfile(member)):
                     yield member.name, content.read()
             while stream.read(2**20):  # tarfile stops at the end mark; the checksum comes after it
                 pass
@@ -177,10 +206,7 @@ def _index(path: Path, files: Iterable[tuple[str, bytes]]) -> Imdb:
     reviews: dict[tuple[str, str, str], np.ndarray] = {}
     for name, content in files:
         if match := _REVIEW_FILE.fullmatch(name):
-            try:
-                words = tokenise(content.decode("utf-8"))
-            except UnicodeDecodeError as error:
-                raise DataError(f"{path}: damaged, {name} is not UTF-8 text; fetch it again") from error
+            words = _words(path, name, content)
             numbered = np.array([numbers.setdefault(word, len(numbers)) for word in words], np.int32)
             reviews[match[1], match[2], match[3]] = numbered
     train, test = (_join(path, split, reviews) for split in _SPLITS)
@@ -194,6 +220,13 @@ def _index(path: Path, files: Iterable[tuple[str, bytes]]) -> Imdb:
     rank[number[by_rank]] = np.arange(len(by_rank))
     train, test = (reviews._replace(words=rank[reviews.words]) for reviews in (train, test))
     return Imdb(train, test, [words_in_order[index] for index in by_rank])
+
+
+def _words(path: Path, name: str, content: bytes) -> list[str]:
+    try:
+        return tokenise(content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: damaged, {name} is not UTF-8 text; fetch it again") from error
 
 
 def _join(path: Path, split: str, reviews: dict[tuple[str, str, str], np.ndarray]) -> Reviews:

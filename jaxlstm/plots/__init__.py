@@ -10,15 +10,18 @@ from jaxlstm.plots.learning import against_baselines, learning_curves
 from jaxlstm.plots.lengths import accuracy_by_length, steps_to_learn
 from jaxlstm.plots.memory import gates, states
 from jaxlstm.plots.sequences import crossing, reconstruction
+from jaxlstm.plots.series import anomalies, forecast
 from jaxlstm.plots.texts import character_scores, examples
 
 __all__ = [
     "accuracy_by_length",
     "against_baselines",
+    "anomalies",
     "character_scores",
     "confusion",
     "crossing",
     "examples",
+    "forecast",
     "gates",
     "learning_curves",
     "reconstruction",

@@ -1,0 +1,64 @@
+"""What a sentiment model sets out from: it has read the reviews, those without a label too (Dai & Le 2015).
+
+A language model in both directions (`jaxlstm.models.word_model`) learns to predict each word from those before it,
+and from those after it. Its embedding and its two LSTMs are those of the classifier, which goes on from there.
+"""
+
+import jax
+import numpy as np
+import optax
+
+from experiments.session import Options, follow
+from jaxlstm import models, plots
+from jaxlstm.batches import Batches, Stream
+from jaxlstm.data import imdb
+from jaxlstm.reporting import console, show_parameters
+from jaxlstm.runs import Run
+from jaxlstm.training import fit
+
+MODEL = "pretraining"  # its name in the run's metrics and checkpoints
+
+
+def pretrain(
+    run: Run,
+    params: models.PooledClassifierParams,
+    batches: Batches | Stream,
+    validation_ids: np.ndarray,
+    key: jax.Array,
+    options: Options,
+) -> tuple[models.PooledClassifierParams, float]:
+    """The classifier's parameters, its embedding and LSTMs taught on batches of ids [B, T], and the seconds it took."""
+    config = run.config
+    key_params, key_training, key_validation = jax.random.split(key, 3)
+    start = models.init_word_model(key_params, config.num_words, config.embedding_size, config.hidden_size)
+    show_parameters(MODEL, start)
+
+    def loss(params: models.WordModelParams, batch: tuple[jax.Array, ...], key: jax.Array):
+        (ids, *_), rate = batch, config.pretraining_dropout
+        mask, samples = ids != imdb.PADDING, config.pretraining_samples
+        return models.words_around_loss(params, ids, mask, key, samples=samples, dropout=rate), {}
+
+    @jax.jit
+    def measure(params: models.WordModelParams, ids: jax.Array) -> jax.Array:
+        mask, samples = ids != imdb.PADDING, config.pretraining_samples
+        return models.words_around_loss(params, ids, mask, key_validation, samples=samples)
+
+    epochs = config.pretraining_epochs
+    schedule = optax.cosine_decay_schedule(config.learning_rate, epochs * batches.steps)
+    with follow(run, epochs, MODEL) as on_epochs:
+        fitted = fit(
+            loss,
+            start,
+            optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule)),
+            batches,
+            epochs=epochs,
+            key=key_training,
+            validate=lambda params: {"loss": float(measure(params, validation_ids))},
+            checkpoints=run.checkpoints(MODEL),
+            on_epochs=on_epochs,
+            mesh=options.mesh,
+        )
+    plots.save(plots.learning_curves(fitted.rows), run.folder / f"{MODEL}.png")
+    console.print(f"a word of the validation reviews costs {fitted.rows[-1]['validation_loss']:.2f} nats, as estimated")
+    learnt = fitted.params
+    return params._replace(embedding=learnt.embedding, forward=learnt.forward, backward=learnt.backward), fitted.seconds
