@@ -164,7 +164,8 @@ def aeon_scores(train: np.ndarray, values: np.ndarray, window: int, seed: int) -
 
     console.print("aeon's KMeansAD and DWT_MLEAD")
     clusters = KMeansAD(window_size=window, random_state=seed).fit(train.astype(np.float64))
-    return {
-        "KMeansAD": np.asarray(clusters.predict(values.astype(np.float64))),
-        "DWT-MLEAD": np.asarray(DWT_MLEAD().fit_predict(values.astype(np.float64))),
-    }
+    with np.errstate(invalid="ignore"):  # DWT_MLEAD takes a quantile of log-likelihoods, some of them -inf
+        return {
+            "KMeansAD": np.asarray(clusters.predict(values.astype(np.float64))),
+            "DWT-MLEAD": np.asarray(DWT_MLEAD().fit_predict(values.astype(np.float64))),
+        }

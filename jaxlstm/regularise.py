@@ -46,7 +46,7 @@ def draw_noise(
       steps: T.
       inputs: the rate at which inputs are dropped.
       recurrent: the rate at which units of h are dropped from the recurrent product.
-      zoneout_h: the rate at which a unit keeps its h.
+      zoneout_h: the rate at which a unit keeps its h, to the nearest 2^-16.
       zoneout_c: the rate at which it keeps all else: c, and where the cell has them its normaliser and so on.
       time_major: for inputs [T, ..., D].
 
@@ -64,16 +64,19 @@ def draw_noise(
         )
     dtype = jax.tree.leaves(params)[0].dtype
     state = jax.eval_shape(lambda params: cell.zero_state(params, batch_shape, dtype), params)
-    key_x, key_h, key_keep_h, key_keep_c = jax.random.split(key, 4)
+    key_x, key_h, key_keep = jax.random.split(key, 3)
+    sizes = state.h.shape[-1], jax.tree.leaves(state)[-1].shape[-1]
+    # Drawing is most of what zoneout costs: 16 bits each, from one draw of 32.
+    bits = jax.random.bits(key_keep, _over_steps(batch_shape, steps, max(sizes), time_major), jnp.uint32)
 
-    def keep(key: Array, rate: float, size: int) -> Array | None:
-        return jax.random.bernoulli(key, rate, _over_steps(batch_shape, steps, size, time_major)) if rate else None
+    def keep(bits: Array, rate: float, size: int) -> Array | None:
+        return bits[..., :size] < round(rate * 2**16) if rate else None
 
     return Noise(
         x_scale=dropout_scale(key_x, inputs, (*batch_shape, params.w_x.shape[0]), dtype) if inputs else None,
         h_scale=dropout_scale(key_h, recurrent, state.h.shape, dtype) if recurrent else None,
-        keep_h=keep(key_keep_h, zoneout_h, state.h.shape[-1]),
-        keep_c=keep(key_keep_c, zoneout_c, jax.tree.leaves(state)[-1].shape[-1]),
+        keep_h=keep(bits & 0xFFFF, zoneout_h, sizes[0]),
+        keep_c=keep(bits >> 16, zoneout_c, sizes[1]),
     )
 
 

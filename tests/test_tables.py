@@ -1,0 +1,29 @@
+"""The tables of the pages are those that the committed results make."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import tables
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("page", tables.TABLES)
+def test_pages_show_the_committed_figures(page):
+    text = (ROOT / page).read_text()
+    for table in tables.TABLES[page]:
+        assert table() in text
+
+
+def test_a_geometric_mean_is_one(monkeypatch):
+    rows = [
+        {"shape": shape, "rival": "torch", "pass": "train", "milliseconds": 1234.5, "ratio": ratio}
+        for shape, ratio in (("echo", 0.5), ("langid", 4.5))
+    ]
+    monkeypatch.setattr(tables, "_rows", lambda file: rows)
+    assert tables.against_rivals("any", "train").splitlines()[2:] == [
+        "| 64, 50, 100, 25 | 1,234 ms | 0.50 |",
+        "| 128, 5, 44, 128 | 1,234 ms | 4.50 |",
+        "| geometric mean |  | 1.50 |",
+    ]
