@@ -14,6 +14,9 @@ hypothesis.settings.load_profile("deterministic")
 # JAX_COMPILATION_CACHE_DIR set, all of them together make the second run several times faster.
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
+# And compiling takes more of the tests' time than running: without LLVM's expensive passes it takes two thirds of it.
+jax.config.update("jax_disable_most_optimizations", True)
+
 
 @pytest.fixture(scope="module")
 def float64() -> Iterator[None]:
