@@ -1,5 +1,6 @@
 """Settings that the tests share."""
 
+import os
 from collections.abc import Iterator
 
 import hypothesis
@@ -15,6 +16,8 @@ hypothesis.settings.load_profile("deterministic")
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 # And compiling takes more of the tests' time than running: without LLVM's expensive passes it takes two thirds of it.
+# In the programs that the tests start as well, whose results are compared to the bit.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 jax.config.update("jax_disable_most_optimizations", True)
 
 
@@ -30,3 +33,13 @@ def strict_ranks() -> Iterator[None]:
     """No silent rank promotion: [H] + [B, H] raises. For modules that run code of this project alone."""
     with jax.numpy_rank_promotion("raise"):
         yield
+
+
+@pytest.fixture(scope="module")
+def optimised() -> Iterator[None]:
+    """Programs as users compile them, for one module: where bits are compared across programs."""
+    jax.clear_caches()
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
+    jax.clear_caches()

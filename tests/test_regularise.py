@@ -129,3 +129,9 @@ def test_errors():
         scan_cell(cells.SLSTM, *draw("slstm"), noise=draw_noise(KEY, cells.SLSTM, params, (3,), 6, zoneout_h=0.1))
     with pytest.raises(ValueError, match=r"^noise.x_scale: expected shape \[3, 5\], got \[2, 5\]$"):
         scan_cell(cells.SLSTM, *draw("slstm"), noise=draw_noise(KEY, cells.SLSTM, params, (2,), 7, inputs=0.1))
+
+
+def test_h_and_the_rest_are_kept_independently_of_each_other():
+    noise = draw_noise(jax.random.key(0), cells.LSTM, cells.LSTM.init(jax.random.key(1), 3, 20), (10,), 50,
+                       zoneout_h=0.5, zoneout_c=0.5)  # fmt: skip
+    assert jnp.mean(noise.keep_h & noise.keep_c) == pytest.approx(0.25, abs=0.02)

@@ -13,7 +13,7 @@ from tracing import counting_tanh
 from jaxlstm import LSTMState, lstm, zero_state
 from jaxlstm.streaming import feeder, stepper
 
-pytestmark = pytest.mark.usefixtures("strict_ranks")
+pytestmark = pytest.mark.usefixtures("strict_ranks", "optimised")
 
 STEPS = 40
 PROBLEM = draw((), STEPS, 5, 4, dtype=np.float32)
