@@ -4,13 +4,13 @@ Printed as Markdown, to be put where they belong; a test holds the pages to them
 """
 
 import json
+import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from benchmarks.report import digits
 from benchmarks.shapes import SHAPES
 
 RESULTS = Path(__file__).parent / "results"
@@ -35,7 +35,7 @@ def against_rivals(file: str, which: str) -> str:
     lines = [["batch, steps, inputs, hidden", "jaxlstm", *(NAMES[rival] for rival in rivals)]]
     for shape in _distinct(rows, "shape"):
         here = {row["rival"]: row for row in rows if row["shape"] == shape}
-        time = _digits(here[rivals[0]]["milliseconds"])
+        time = digits(here[rivals[0]]["milliseconds"])
         lines.append([_sizes(shape), f"{time} ms", *(f"{here[rival]['ratio']:.2f}" for rival in rivals)])
     lines.append(["geometric mean", "", *(f"{_mean(rows, rival):.2f}" for rival in rivals)])
     return _markdown(lines)
@@ -46,7 +46,7 @@ def end_to_end() -> str:
     lines = [["training", "jaxlstm", "Keras", "ratio", "quartiles"]]
     for row in _rows("cpu_end_to_end.json"):
         ratio = [f"{row['ratio']:.3g}", f"{row['ratio_low']:.3g} to {row['ratio_high']:.3g}"]
-        lines.append([row["task"], f"{_digits(row['seconds'])} s", f"{_digits(row['rival_seconds'])} s", *ratio])
+        lines.append([row["task"], f"{digits(row['seconds'])} s", f"{digits(row['rival_seconds'])} s", *ratio])
     return _markdown(lines)
 
 
@@ -57,7 +57,7 @@ def cells() -> str:
     lines = [["cell", *map(_sizes, shapes)]]
     for cell in _distinct(rows, "cell"):
         here = {row["shape"]: row for row in rows if row["cell"] == cell}
-        lines.append([cell, *(f"{_digits(here[s]['milliseconds'])} ms, {here[s]['ratio']:.2f}" for s in shapes)])
+        lines.append([cell, *(f"{digits(here[s]['milliseconds'])} ms, {here[s]['ratio']:.2f}" for s in shapes)])
     return _markdown(lines)
 
 
@@ -76,7 +76,7 @@ def checkpointing() -> str:
     """Memory and time against the length of a segment."""
     lines = [["checkpoint_every", "temporary memory", "time", "over the time without", "quartiles"]]
     for row in _rows("cpu_checkpointing.json"):
-        memory, time = f"{row['temporary_bytes'] / 1e6:.3g} MB", f"{_digits(row['milliseconds'])} ms"
+        memory, time = f"{row['temporary_bytes'] / 1e6:.3g} MB", f"{digits(row['milliseconds'])} ms"
         ratio = [f"{row['time_ratio']:.2f}", f"{row['time_ratio_low']:.2f} to {row['time_ratio_high']:.2f}"]
         lines.append([str(row["checkpoint_every"]), memory, time, *ratio])
     return _markdown(lines)
@@ -101,7 +101,7 @@ def latency() -> str:
     for size in _distinct(rows, "hidden"):
         here = {row["library"]: row for row in rows if row["hidden"] == size}
         times = [
-            f"{_digits(here[library]['microseconds'])} ({_digits(here[library]['microseconds_99th_percentile'])})"
+            f"{digits(here[library]['microseconds'])} ({digits(here[library]['microseconds_99th_percentile'])})"
             for library in libraries
         ]
         lines.append([str(size), *times])
@@ -133,16 +133,12 @@ def _distinct(rows: Rows, key: str) -> list[Any]:
 
 
 def _mean(rows: Rows, rival: str) -> float:
-    return float(np.exp(np.mean([np.log(row["ratio"]) for row in rows if row["rival"] == rival])))
+    return statistics.geometric_mean(row["ratio"] for row in rows if row["rival"] == rival)
 
 
 def _sizes(name: str) -> str:
     shape = SHAPES[name]
     return f"{shape.batch}, {shape.steps:,}, {shape.inputs}, {shape.hidden}"
-
-
-def _digits(value: float) -> str:
-    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def _markdown(lines: list[list[str]]) -> str:

@@ -84,7 +84,7 @@ def main(arguments: list[str]) -> int:
         tyro.extras.subcommand_cli_from_dict(
             commands,
             prog="python -m experiments",
-            description="LSTMs written by hand in JAX, on six tasks. Without a name: quick.",
+            description="LSTMs written by hand in JAX, and what they learn. Without a name: quick.",
             args=arguments,
             config=(tyro.conf.OmitArgPrefixes,),
         )

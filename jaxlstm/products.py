@@ -31,12 +31,12 @@ def recurrent_product(h: Array, w: Array, h_scale: Array | None = None, plus: Se
     """
     h = scaled(h, h_scale)
     tape = _tape.get()
-    return total(multiply(h, w), plus) if tape is None else tape.product(h, w, plus)
+    return total(multiply(h, w), *plus) if tape is None else tape.product(h, w, plus)
 
 
-def total(y: Array, plus: Sequence[Array]) -> Array:
-    """y [..., M] and what is added to it, [..., M] or [M]."""
-    return sum((jnp.broadcast_to(term, y.shape).astype(y.dtype) for term in plus), y)
+def total(y: Array, *terms: Array) -> Array:
+    """y [..., M] and what is added to it, [..., M] or a bias [M], in the dtype of y."""
+    return sum((jnp.broadcast_to(term, y.shape).astype(y.dtype) for term in terms), y)
 
 
 def multiply(x: Array, w: Array) -> Array:
@@ -86,7 +86,7 @@ class Tape:
     def product(self, x: Array, w: Array, plus: Sequence[Array] = ()) -> Array:
         """x @ w + the sum of `plus`, taped where w is one of the weights."""
         if id(w) not in self.index:
-            return total(multiply(x, w), plus)
+            return total(multiply(x, w), *plus)
         n = self.index[id(w)]
         if self.probes is None:
             y = multiply(x, w)
@@ -96,7 +96,7 @@ class Tape:
         self.added.append([self.addends[id(term)][0] for term in plus if id(term) in self.addends])
         self.inputs.append(x)
         self.outputs.append(y)
-        return total(y, [self.addends.get(id(term), (None, term))[1] for term in plus])
+        return total(y, *(self.addends.get(id(term), (None, term))[1] for term in plus))
 
 
 _tape: ContextVar[Tape | None] = ContextVar("tape", default=None)

@@ -66,17 +66,17 @@ def draw_noise(
     state = jax.eval_shape(lambda params: cell.zero_state(params, batch_shape, dtype), params)
     key_x, key_h, key_keep = jax.random.split(key, 3)
     sizes = state.h.shape[-1], jax.tree.leaves(state)[-1].shape[-1]
-    # Drawing is most of what zoneout costs: 16 bits each, from one draw of 32.
-    bits = jax.random.bits(key_keep, _over_steps(batch_shape, steps, max(sizes), time_major), jnp.uint32)
-
-    def keep(bits: Array, rate: float, size: int) -> Array | None:
-        return bits[..., :size] < round(rate * 2**16) if rate else None
-
+    keep_h = keep_c = None
+    if zoneout_h or zoneout_c:
+        # Drawing is most of what zoneout costs: 16 bits each, from one draw of 32.
+        bits = jax.random.bits(key_keep, _over_steps(batch_shape, steps, max(sizes), time_major), jnp.uint32)
+        keep_h = (bits & 0xFFFF)[..., : sizes[0]] < round(zoneout_h * 2**16) if zoneout_h else None
+        keep_c = (bits >> 16)[..., : sizes[1]] < round(zoneout_c * 2**16) if zoneout_c else None
     return Noise(
         x_scale=dropout_scale(key_x, inputs, (*batch_shape, params.w_x.shape[0]), dtype) if inputs else None,
         h_scale=dropout_scale(key_h, recurrent, state.h.shape, dtype) if recurrent else None,
-        keep_h=keep(bits & 0xFFFF, zoneout_h, sizes[0]),
-        keep_c=keep(bits >> 16, zoneout_c, sizes[1]),
+        keep_h=keep_h,
+        keep_c=keep_c,
     )
 
 

@@ -36,7 +36,8 @@ def stepper(
     """
 
     @jax.jit
-    def advance(state: LSTMState, x: Array) -> LSTMState:
+    def advance(state: LSTMState, x: ArrayLike) -> LSTMState:
+        x = jnp.asarray(x)
         _check_step(params, batch_shape, state, x)  # while tracing, so that a step that fits pays for no check
         return lstm_cell(params, state, x, activation=activation)[0]
 

@@ -19,8 +19,8 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from jaxlstm.cell import product
-from jaxlstm.cells.interface import Cell, bias, biased, draw_weights
-from jaxlstm.products import recurrent_product
+from jaxlstm.cells.interface import Cell, bias, draw_weights
+from jaxlstm.products import recurrent_product, total
 
 
 class GRUParams(NamedTuple):
@@ -50,7 +50,7 @@ def init(key: Array, input_size: int, hidden_size: int, *, dtype: DTypeLike = jn
 
 def project(params: GRUParams, xs: Array) -> Array:
     """x W_x + b, [..., 3H]."""
-    return biased(product(xs, params.w_x), params.b)
+    return total(product(xs, params.w_x), params.b)
 
 
 def step(params: GRUParams, state: GRUState, z: Array, h_scale: Array | None = None) -> tuple[GRUState, Array]:
@@ -58,7 +58,7 @@ def step(params: GRUParams, state: GRUState, z: Array, h_scale: Array | None = N
     z_r, z_u, z_n = jnp.split(z, 3, axis=-1)
     v_r, v_u, v_n = jnp.split(recurrent_product(state.h, params.w_h, h_scale), 3, axis=-1)
     r, u = jax.nn.sigmoid(z_r + v_r), jax.nn.sigmoid(z_u + v_u)
-    n = jnp.tanh(z_n + r * biased(v_n, params.b_n))
+    n = jnp.tanh(z_n + r * total(v_n, params.b_n))
     h = ((1 - u) * n + u * state.h).astype(state.h.dtype)
     return GRUState(h), h
 

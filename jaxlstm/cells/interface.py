@@ -35,11 +35,6 @@ class Cell(NamedTuple):
     zero_state: Callable[[Any, tuple[int, ...], DTypeLike], Any]  # (params, batch_shape, dtype) -> state
 
 
-def biased(z: Array, b: Array) -> Array:
-    """z [..., N] + b [N]."""
-    return z + jnp.broadcast_to(b, z.shape).astype(z.dtype)
-
-
 def check_sizes(**sizes: int) -> None:
     """Raises ValueError, naming the argument, for a size below 1."""
     for name, size in sizes.items():

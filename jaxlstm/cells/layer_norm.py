@@ -17,9 +17,9 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from jaxlstm.cell import LSTMState, gates, product
-from jaxlstm.cells.interface import Cell, bias, biased, draw_weights
+from jaxlstm.cells.interface import Cell, bias, draw_weights
 from jaxlstm.cells.standard import zero_state
-from jaxlstm.products import recurrent_product
+from jaxlstm.products import recurrent_product, total
 
 EPSILON = 1e-6  # beside the variance, as in Flax
 
@@ -59,14 +59,14 @@ def normalised(v: Array, gain: Array) -> Array:
 
 def project(params: LayerNormParams, xs: Array) -> Array:
     """gain_x * LN(x W_x) + b, [..., 4H]."""
-    return biased(normalised(product(xs, params.w_x), params.gain_x), params.b)
+    return total(normalised(product(xs, params.w_x), params.gain_x), params.b)
 
 
 def step(params: LayerNormParams, state: LSTMState, z: Array, h_scale: Array | None = None) -> tuple[LSTMState, Array]:
     """One step from the projected input."""
     i, f, g, o = gates(z + normalised(recurrent_product(state.h, params.w_h, h_scale), params.gain_h))
     c = f * state.c + i * g
-    h = (o * jnp.tanh(biased(normalised(c, params.gain_c), params.b_c))).astype(state.h.dtype)
+    h = (o * jnp.tanh(total(normalised(c, params.gain_c), params.b_c))).astype(state.h.dtype)
     return LSTMState(h, c), h
 
 

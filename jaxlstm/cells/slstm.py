@@ -75,7 +75,7 @@ def step(params: LSTMParams, state: SLSTMState, z: Array, h_scale: Array | None 
     if heads == 1:
         z = recurrent_product(state.h, params.w_h, h_scale, known)
     else:
-        z = total(by_gate(recurrent_product(state.h, params.w_h, h_scale), heads), known)
+        z = total(by_gate(recurrent_product(state.h, params.w_h, h_scale), heads), *known)
     z_i, z_f, z_g, z_o = jnp.split(z, 4, axis=-1)
     log_f = jax.nn.log_sigmoid(z_f) + state.m
     m = jnp.maximum(log_f, z_i)
