@@ -6,8 +6,11 @@ the same here; the sequences, made on the device, are more, and the learning rat
 
 A network that knows only its own length's threshold is lost at any other. `--preset longer` gives it the
 inputs in units of the threshold, x_t / (T / 4), which is then 1 at every length. It still learns from T = 10
-alone, and has to keep a sum over 20, 50 and 100 steps with neither leak nor drift. At T = 10 small ones
-cannot be seen, so the epoch is chosen on other sequences of the largest length.
+alone, and has to keep a sum over 20, 50 and 100 steps with neither leak nor drift, of inputs that are smaller
+the longer the sequence. Three things help: few units whose recurrent weights decay, so that a sum is all that
+they can keep; sequences of ten uneven numbers, some of them as small as those of a long sequence; and several
+networks, of which the one is taken, at the epoch, that is best on validation sequences of the further lengths.
+At T = 10 a small leak cannot be seen.
 """
 
 from dataclasses import dataclass
@@ -27,7 +30,7 @@ from jaxlstm.deploy.predictor import Predictor
 from jaxlstm.errors import UserError
 from jaxlstm.reporting import console, show_parameters, show_result
 from jaxlstm.runs import Run
-from jaxlstm.training import EarlyStopping, fit
+from jaxlstm.training import EarlyStopping, Fitted, fit
 
 # The mean over the last 23 sequences that the original's training log shows, 0.9 to 1.0 each.
 ORIGINAL = {"step_accuracy": 0.952}
@@ -42,11 +45,17 @@ class Config(Settings):
     scaled: bool = False
     """Inputs in units of the threshold, so that it is 1 whatever the length."""
     longer: tuple[int, ...] = ()
-    """Further lengths to be measured on; the epoch is then chosen on validation sequences of the last of them."""
+    """Further lengths to be measured on; network and epoch are then chosen by the worst of them on validation."""
     validation_size: int = 1000
-    """Sequences of the last of the further lengths to choose the epoch on."""
+    """Validation sequences of each of the further lengths."""
+    uneven: float = 0.0
+    """Share of the training sequences that are a few large numbers among small ones, with any sum up to T / 2."""
+    networks: int = 1
+    """Networks that are trained, each from a start of its own; one is chosen as --longer says."""
     hidden_size: int = 20
     """Units of the LSTM."""
+    recurrent_decay: float = 0.0
+    """Weight decay of the weights from h_{t-1}, as in AdamW."""
     learning_rate: float = 0.01
     """Of Adam, at the start; it falls to zero along a cosine."""
     batch_size: int = 64
@@ -65,8 +74,13 @@ class Config(Settings):
     def __post_init__(self) -> None:
         require_at_least(
             self, 1, "length", "hidden_size", "batch_size", "epochs", "steps_per_epoch", "test_size",
-            "checkpoint_every", "validation_size",
+            "checkpoint_every", "validation_size", "networks",
         )  # fmt: skip
+        require_at_least(self, 0, "recurrent_decay")
+        if not 0 <= self.uneven <= 1:
+            raise UserError(f"--uneven: expected a share from 0 to 1, got {self.uneven}")
+        if self.networks > 1 and not self.longer:
+            raise UserError(f"--networks: expected --longer too, to choose one of {self.networks} on, got none")
         object.__setattr__(self, "longer", tuple(self.longer))  # a list where it was read from JSON
         if self.longer and not self.scaled:
             raise UserError("--longer: expected --scaled too, without it the threshold of another length is unknown")
@@ -76,7 +90,16 @@ class Config(Settings):
 
 PRESETS = named(
     original=Config(),
-    longer=Config(scaled=True, longer=(20, 50, 100), epochs=60, steps_per_epoch=250),
+    longer=Config(
+        scaled=True,
+        longer=(20, 50, 100),
+        uneven=0.5,
+        networks=4,
+        hidden_size=3,
+        recurrent_decay=0.1,
+        epochs=60,
+        steps_per_epoch=250,
+    ),
 )
 
 
@@ -85,43 +108,11 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
     run = begin("cumsum", config, options)
     config = run.config
     key_params, key_training, key_test = jax.random.split(jax.random.key(config.seed), 3)
-
-    def batch(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return draw(key, config.batch_size, config.length, config.scaled)
-
-    params = init(key_params, config)
-    show_parameters("cumsum", params)
-
-    def loss(params: models.TaggerParams, batch: tuple[jax.Array, jax.Array], key: jax.Array):
-        xs, labels = batch
-        logits = logits_of(params, xs)
-        return losses.binary_cross_entropy(logits, labels), {"accuracy": losses.binary_accuracy(logits, labels)}
-
-    validate, stopping = None, None
-    if config.longer:
-        validation = draw(jax.random.fold_in(key_test, 0), config.validation_size, config.longer[-1], config.scaled)
-        measure = jax.jit(lambda params: losses.binary_accuracy(logits_of(params, validation[0]), validation[1]))
-        stopping = EarlyStopping("validation_accuracy", config.epochs, maximise=True)
-
-        def validate(params: models.TaggerParams) -> dict[str, float]:
-            return {"accuracy": float(measure(params))}
-
-    schedule = optax.cosine_decay_schedule(config.learning_rate, config.epochs * config.steps_per_epoch)
-    with follow(run, config.epochs) as on_epochs:
-        fitted = fit(
-            loss,
-            params,
-            optax.adam(schedule),
-            generated(batch, config.steps_per_epoch),
-            epochs=config.epochs,
-            key=key_training,
-            validate=validate,
-            stopping=stopping,
-            checkpoints=run.checkpoints(),
-            checkpoint_every=config.checkpoint_every,
-            on_epochs=on_epochs,
-            mesh=options.mesh,
-        )
+    starts = [init(key, config) for key in _keys(key_params, config.networks)]
+    show_parameters("cumsum", starts[0])
+    keys = _keys(key_training, config.networks)
+    learnt = [train(run, options, *start, key_test) for start in zip(range(config.networks), starts, keys, strict=True)]
+    fitted = max(learnt, key=lambda fitted: fitted.rows[fitted.best_epoch - 1].get("validation_accuracy", 0.0))
     run.save_parameters(fitted.params)
 
     metrics: dict[str, float] = {}
@@ -146,12 +137,70 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
         shares = {f"trained at {config.length}": by_length}
         plots.save(plots.accuracy_by_length(shares, trained_at=config.length), run.folder / "lengths.png")
     plots.save(plots.crossing(sums[:4], probabilities[:4], labels[:4]), run.folder / "crossing.png")
-    show_result(run.finish(metrics, ORIGINAL, fitted.params, fitted.seconds))
+    show_result(run.finish(metrics, ORIGINAL, fitted.params, sum(fitted.seconds for fitted in learnt)))
 
 
-def draw(key: jax.Array, size: int, length: int, scaled: bool) -> tuple[jax.Array, jax.Array]:
-    """Numbers [size, length], in units of the threshold if `scaled`, and at each step whether the sum has passed it."""
+def train(
+    run: Run, options: Options, number: int, params: models.TaggerParams, key: jax.Array, key_test: jax.Array
+) -> Fitted:
+    """One network, from its start."""
+    config: Config = run.config
+
+    def batch(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return draw(key, config.batch_size, config.length, config.scaled, config.uneven)
+
+    def loss(params: models.TaggerParams, batch: tuple[jax.Array, jax.Array], key: jax.Array):
+        xs, labels = batch
+        logits = logits_of(params, xs)
+        return losses.binary_cross_entropy(logits, labels), {"accuracy": losses.binary_accuracy(logits, labels)}
+
+    validation = [
+        draw(jax.random.fold_in(key_test, length), config.validation_size, length, config.scaled)
+        for length in config.longer
+    ]
+    measure = jax.jit(lambda params, xs, labels: losses.binary_accuracy(logits_of(params, xs), labels))
+
+    def validate(params: models.TaggerParams) -> dict[str, float]:
+        return {"accuracy": min(float(measure(params, *sequences)) for sequences in validation)}
+
+    # From h_{t-1} alone: decay of the forget gate's bias would be a leak.
+    recurrent = jax.tree_util.tree_map_with_path(lambda path, _: jax.tree_util.keystr(path).endswith(".w_h"), params)
+    schedule = optax.cosine_decay_schedule(config.learning_rate, config.epochs * config.steps_per_epoch)
+    model = f"network-{number + 1}" if config.networks > 1 else ""
+    with follow(run, config.epochs, model) as on_epochs:
+        return fit(
+            loss,
+            params,
+            optax.adamw(schedule, weight_decay=config.recurrent_decay, mask=recurrent),
+            generated(batch, config.steps_per_epoch),
+            epochs=config.epochs,
+            key=key,
+            validate=validate if validation else None,
+            stopping=EarlyStopping("validation_accuracy", config.epochs, maximise=True) if validation else None,
+            checkpoints=run.checkpoints(model),
+            checkpoint_every=config.checkpoint_every,
+            on_epochs=on_epochs,
+            mesh=options.mesh,
+        )
+
+
+def _keys(key: jax.Array, count: int) -> list[jax.Array]:
+    """The key itself, and others beside it."""
+    return [key, *(jax.random.fold_in(key, number) for number in range(1, count))]
+
+
+def draw(key: jax.Array, size: int, length: int, scaled: bool, uneven: float = 0.0) -> tuple[jax.Array, jax.Array]:
+    """Numbers [size, length], in units of the threshold if `scaled`, and at each step whether the sum has passed it.
+
+    A share `uneven` of the sequences are the cubes of such numbers, scaled to a sum drawn from [0, T / 2).
+    """
     xs = jax.random.uniform(key, (size, length))
+    if uneven:
+        key_sums, key_which = jax.random.split(jax.random.fold_in(key, 1))
+        sums = jax.random.uniform(key_sums, (size, 1), maxval=length / 2)
+        cubes = xs**3
+        which = jax.random.bernoulli(key_which, uneven, (size, 1))
+        xs = jnp.where(which, cubes * sums / cubes.sum(axis=1, keepdims=True), xs)
     passed = jnp.cumsum(xs, axis=1) >= length / 4
     return xs * 4 / length if scaled else xs, passed.astype(jnp.float32)
 

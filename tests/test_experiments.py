@@ -24,6 +24,7 @@ from experiments.presets import named
 from experiments.session import batch_size_for
 from jaxlstm.data.sample import load_sample
 from jaxlstm.errors import UserError
+from jaxlstm.runs import Run
 
 ROOT = Path(__file__).parent.parent
 ECHO = ["echo", "--length", "8", "--num-symbols", "6", "--hidden-size", "5", "--test-size", "30"]
@@ -137,14 +138,39 @@ def test_the_scaled_threshold_is_one_at_every_length(length):
     assert xs.max() <= 4 / length < 1.1 * xs.max()
 
 
+def test_uneven_sequences_end_anywhere_and_hold_small_numbers():
+    length = 10
+    xs, labels = (np.asarray(array) for array in cumsum.draw(jax.random.key(0), 2000, length, True, uneven=1.0))
+    even, _ = cumsum.draw(jax.random.key(0), 2000, length, True)
+    sums = xs.sum(axis=1)  # uniform on [0, 2) thresholds
+    np.testing.assert_allclose(np.quantile(sums, [0.25, 0.5, 0.75]), [0.5, 1.0, 1.5], atol=0.05)
+    np.testing.assert_array_equal(labels[:, -1], sums >= 1)
+    assert np.mean(xs < 0.04) > 3 * np.mean(np.asarray(even) < 0.04)  # 0.04 being the largest at T = 100
+    both, _ = cumsum.draw(jax.random.key(0), 2000, length, True, uneven=0.5)
+    assert np.mean(np.all(np.asarray(both) == np.asarray(even), axis=1)) == pytest.approx(0.5, abs=0.05)
+
+
 def test_cumsum_at_longer_lengths(tmp_path, capsys):
     longer = ["--preset", "longer", "--longer", "15", "30", "--validation-size", "50", "--test-size", "200"]
-    folder, result = run(tmp_path, "cumsum", *longer, "--epochs", "4", "--steps-per-epoch", "50")
+    size = ["--hidden-size", "20", "--networks", "2"]
+    folder, result = run(tmp_path, "cumsum", *longer, *size, "--epochs", "4", "--steps-per-epoch", "50")
     metrics = {"step_accuracy", "step_accuracy_at_15", "step_accuracy_at_30", "sequence_accuracy_at_30"}
     check_result(folder, result, "cumsum", metrics, ["learning.png", "crossing.png", "lengths.png"])
     assert result["metrics"]["step_accuracy"] > 0.85
-    assert all("validation_accuracy" in row for row in rows_of(folder))
+    validation = [(row["model"], row["validation_accuracy"]) for row in rows_of(folder)]
+    assert [model for model, _ in validation] == ["network-1"] * 4 + ["network-2"] * 4
+    # What was kept is the best of both networks, at its best epoch.
+    finished = Run.open(folder, "cumsum", cumsum.Config)
+    params = finished.load_parameters(cumsum.init(jax.random.key(0), finished.config))
+    key_test = jax.random.split(jax.random.key(0), 3)[2]
+    found = []
+    for length in (15, 30):
+        xs, labels = cumsum.draw(jax.random.fold_in(key_test, length), 50, length, True)
+        found.append(float(np.mean((np.asarray(cumsum.logits_of(params, xs)) > 0) == (np.asarray(labels) > 0))))
+    assert min(found) == pytest.approx(max(accuracy for _, accuracy in validation), abs=1e-6)
     capsys.readouterr()
+    assert "expected --longer too, to choose one of 2 on" in error_of(capsys, "cumsum", "--networks", "2")
+    assert "--uneven: expected a share" in error_of(capsys, "cumsum", "--uneven", "2")
     assert "expected --scaled too" in error_of(capsys, "cumsum", "--longer", "20")
     assert "expected ever larger lengths above 10" in error_of(capsys, "cumsum", "--scaled", "--longer", "9")
 
