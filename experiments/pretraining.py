@@ -61,4 +61,6 @@ def pretrain(
     plots.save(plots.learning_curves(fitted.rows), run.folder / f"{MODEL}.png")
     console.print(f"a word of the validation reviews costs {fitted.rows[-1]['validation_loss']:.2f} nats, as estimated")
     learnt = fitted.params
-    return params._replace(embedding=learnt.embedding, forward=learnt.forward, backward=learnt.backward), fitted.seconds
+    return params._replace(
+        embeddings=(learnt.embedding,), forward=learnt.forward, backward=learnt.backward
+    ), fitted.seconds

@@ -6,15 +6,17 @@ here, but it trains for 4 epochs, with a learning rate that falls to zero: at a 
 from the third on. The epoch is chosen on a part of the training set, and the test set is looked at once.
 
 `--preset best` reads more of a review, in both directions, and judges from all of its steps
-(`jaxlstm.models.pooled_classifier`). `--preset pretrained` lets that model read all reviews first, the unlabelled
-ones too (`experiments/pretraining.py`).
+(`jaxlstm.models.pooled_classifier`). It knows the most frequent pairs of words beside the words. All reviews of a film
+are in one half of the data, so that validation reviews drawn at random flatter: the model knows their films. They
+are drawn film by film, as nearly as the order of the files allows. `--preset pretrained` lets a model that reads in
+both directions read all reviews first, the unlabelled ones too (`experiments/pretraining.py`).
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import numpy as np
@@ -28,6 +30,7 @@ from experiments.session import Options, batch_size_for, begin, follow, require_
 from jaxlstm import losses, models, plots
 from jaxlstm.batches import Batches, Stream, batches_by_length, batches_of, map_batches
 from jaxlstm.data import imdb
+from jaxlstm.data.bigrams import bigram_ids, frequent_bigrams
 from jaxlstm.deploy.model import Input, Model
 from jaxlstm.deploy.predictor import Predictor
 from jaxlstm.errors import UserError
@@ -56,6 +59,10 @@ class Config(Settings):
     """Units of the LSTM."""
     pooled: bool = False
     """Read in both directions, and judge from the largest and the mean output of each unit, not from the last."""
+    bigrams: int = 0
+    """How many of the most frequent pairs of words are symbols as well; needs --pooled."""
+    bigram_size: int = 32
+    """Entries of a pair's vector."""
     dropout: float = 0.2
     """Share of the LSTM's inputs dropped, the same at every step of a review."""
     recurrent_dropout: float = 0.2
@@ -72,6 +79,8 @@ class Config(Settings):
     """Epochs at the most."""
     validation_fraction: float = 0.1
     """Share of the training reviews on which the epoch is chosen."""
+    validation_run: int = 1
+    """Draw them in runs of this many neighbours, as the reviews of a film are neighbours; 1 draws each by itself."""
     patience: int = 3
     """Epochs without a better validation accuracy after which training stops."""
     max_reviews: int | None = None
@@ -90,7 +99,10 @@ class Config(Settings):
     """Source of all randomness."""
 
     def __post_init__(self) -> None:
-        require_at_least(self, 1, "length", "embedding_size", "hidden_size", "batch_size", "epochs", "patience")
+        require_at_least(
+            self, 1, "length", "embedding_size", "bigram_size", "hidden_size", "batch_size", "epochs", "patience",
+            "validation_run",
+        )  # fmt: skip
         for name in (*DROPOUT, "pretraining_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(
@@ -98,13 +110,15 @@ class Config(Settings):
                 )
         if not 0 < self.validation_fraction < 1:
             raise UserError(f"--validation-fraction: expected a share between 0 and 1, got {self.validation_fraction}")
-        require_at_least(self, 0, "pretraining_epochs")
+        require_at_least(self, 0, "pretraining_epochs", "bigrams")
         require_at_least(self, 1, "pretraining_samples")
         if self.pretraining_epochs and not self.pooled:
             raise UserError("--pretraining-epochs: expected --pooled beside it, a model that reads in both directions")
+        if self.bigrams and (not self.pooled or self.pretraining_epochs):
+            raise UserError("--bigrams: expected --pooled beside it, and no --pretraining-epochs")
 
 
-BEST = Config(
+POOLED = Config(
     num_words=20_000,
     length=400,
     pooled=True,
@@ -113,8 +127,13 @@ BEST = Config(
     output_dropout=0.5,
     batch_size=64,
     by_length=True,
+    validation_run=125,
 )
-PRESETS = named(original=Config(), best=BEST, pretrained=replace(BEST, pretraining_epochs=4))
+PRESETS = named(
+    original=Config(),
+    best=replace(POOLED, bigrams=100_000, learning_rate=0.004, epochs=2),
+    pretrained=replace(POOLED, pretraining_epochs=4),
+)
 WIDTHS = (0.25, 0.375, 0.5, 0.625, 0.75, 1.0)  # of --length: what a batch by length may be cut to
 
 
@@ -144,20 +163,26 @@ def main(
 
     write_json(run.folder / "vocabulary.json", reviews.vocabulary[: config.num_words])
     ids = imdb.encode(reviews.train, config.num_words, config.length)
-    order = np.asarray(jax.random.permutation(key_split, len(ids)))[: config.max_reviews]
-    labelled = order[: config.labelled]
-    held_out = round(config.validation_fraction * len(labelled))
-    train_rows, validation_rows = labelled[held_out:], labelled[:held_out]
-    console.print(f"{len(train_rows):,} reviews to learn from, {held_out:,} to choose the epoch on")
-    train = (ids[train_rows], reviews.train.labels[train_rows].astype(np.float32))
-    validation_ids, validation_labels = ids[validation_rows], reviews.train.labels[validation_rows]
+    train_rows, validation_rows = split_rows(key_split, len(ids), config)
+    held_out = len(validation_rows)
+    labelled = train_rows[: None if config.labelled is None else config.labelled - held_out]
+    console.print(f"{len(labelled):,} reviews to learn from, {held_out:,} to choose the epoch on")
+    bigrams = None
+    if config.bigrams:
+        bigrams = frequent_bigrams(ids[train_rows], config.bigrams, imdb.FIRST_WORD)
+        write_json(run.folder / "bigrams.json", bigrams.tolist())
+    train = (with_bigrams(ids[labelled], bigrams), reviews.train.labels[labelled].astype(np.float32))
+    validation_ids, validation_labels = (
+        with_bigrams(ids[validation_rows], bigrams),
+        reviews.train.labels[validation_rows],
+    )
 
     params, seconds = init(key_params, config), 0.0
     if isinstance(params, models.PooledClassifierParams) and config.pretraining_epochs:
         if unlabelled is None:  # a run resumed
             unlabelled = imdb.load_unlabelled(reviews.vocabulary, options.data_dir)
         others = imdb.encode(unlabelled, config.num_words, config.length)[: config.pretraining_reviews]
-        texts = np.concatenate([ids[order[held_out:]], others])
+        texts = np.concatenate([ids[train_rows], others])
         console.print(f"{len(texts):,} reviews to read first, {len(others):,} of them without a label")
         key_reading = jax.random.fold_in(key_params, 1)
         reading = batches_for((texts,), config, options)
@@ -199,13 +224,30 @@ def main(
     test_rows = np.asarray(jax.random.permutation(key_reviews, len(reviews.test.labels)))[: config.max_reviews]
     test_ids = imdb.encode(reviews.test, config.num_words, config.length)[test_rows]
     labels = reviews.test.labels[test_rows]
-    logits = map_batches(logits_of, fitted.params, test_ids, 512, options.mesh)
+    logits = map_batches(logits_of, fitted.params, with_bigrams(test_ids, bigrams), 512, options.mesh)
     accuracy = float(np.mean((logits > 0) == labels))
     console.print(f"parameters of epoch {fitted.best_epoch}, the best on the validation reviews")
 
     plots.save(plots.learning_curves(fitted.rows, ["accuracy"]), run.folder / "learning.png")
     plot_answers(run, test_ids, labels, logits, reviews.vocabulary)
     show_result(run.finish({"accuracy": accuracy}, ORIGINAL, fitted.params, seconds + fitted.seconds))
+
+
+def split_rows(key: jax.Array, count: int, config: Config) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of the training reviews to learn from, and of those held out, both in random order."""
+    runs = np.split(np.arange(count), range(config.validation_run, count, config.validation_run))
+    order = np.concatenate([runs[index] for index in np.asarray(jax.random.permutation(key, len(runs)))])
+    order = order[: config.max_reviews]
+    held_out = round(config.validation_fraction * len(order[: config.labelled]))
+    rest = order[held_out:]
+    if config.validation_run > 1:
+        rest = rest[np.asarray(jax.random.permutation(jax.random.fold_in(key, 1), len(rest)))]
+    return rest, order[:held_out]
+
+
+def with_bigrams(ids: np.ndarray, bigrams: np.ndarray | None) -> np.ndarray:
+    """Ids [N, T] -> [N, T, 2], the pair's id beside each word's; without bigrams the ids."""
+    return ids if bigrams is None else np.stack([ids, bigram_ids(ids, bigrams)], axis=-1)
 
 
 def plot_answers(run: Run, ids: np.ndarray, labels: np.ndarray, logits: np.ndarray, vocabulary: list[str]) -> None:
@@ -222,7 +264,7 @@ def batches_for(examples: tuple[np.ndarray, ...], config: Config, options: Optio
     if not config.by_length:
         return batches_of(examples, batch_size)
     widths = sorted({math.ceil(share * config.length) for share in WIDTHS})
-    lengths = np.sum(examples[0] != imdb.PADDING, axis=1)
+    lengths = np.sum(words_of(examples[0]) != imdb.PADDING, axis=1)
 
     def cut(batch: tuple[np.ndarray, ...], width: int) -> tuple[np.ndarray, ...]:
         return batch[0][:, -width:], *batch[1:]
@@ -233,21 +275,32 @@ def batches_for(examples: tuple[np.ndarray, ...], config: Config, options: Optio
 def init(key: jax.Array, config: Config) -> Params:
     """Embedding, LSTM and one logit."""
     if config.pooled:
-        sizes = config.num_words, config.embedding_size, config.hidden_size
-        return models.init_pooled_classifier(key, *sizes, num_labels=1)
+        symbols, sizes = [config.num_words], [config.embedding_size]
+        if config.bigrams:
+            symbols.append(1 + config.bigrams)
+            sizes.append(config.bigram_size)
+        return models.init_pooled_classifier(key, symbols, sizes, config.hidden_size, num_labels=1)
     return models.init_classifier(key, config.embedding_size, config.hidden_size, 1, vocabulary_size=config.num_words)
 
 
 def logits_of(params: Params, ids: jax.Array, key: jax.Array | None = None, **dropout: float) -> jax.Array:
-    """Ids [B, T] -> the logit [B] of a positive review; padding is masked."""
-    mask = ids != imdb.PADDING
+    """Ids [B, T], or [B, T, 2] with bigrams -> the logit [B] of a positive review; padding is masked."""
+    mask = words_of(ids) != imdb.PADDING
     if isinstance(params, models.PooledClassifierParams):
         return models.classify_pooled(params, ids, mask, key=key, **dropout)[:, 0]
     return models.classify(params, ids, mask=mask, key=key, **dropout)[:, 0]
 
 
+def words_of(ids: Any) -> Any:
+    """Ids [B, T], or [B, T, 2] with bigrams -> those of the words [B, T]."""
+    return ids if ids.ndim == 2 else ids[..., 0]
+
+
 def deployed(run: Run) -> dict[str, Model]:
-    """The trained model: ids [B, T], padded on any side -> the probability [B] that the review is positive."""
+    """The trained model: ids [B, T], padded on any side -> the probability [B] that the review is positive.
+
+    With bigrams the ids are [B, T, 2], the word's and the pair's.
+    """
     params = run.load_parameters(jax.eval_shape(lambda key: init(key, run.config), jax.random.key(0)))
 
     def apply(params: Params, ids: jax.Array) -> jax.Array:
@@ -256,28 +309,32 @@ def deployed(run: Run) -> dict[str, Model]:
     def graph(graph, params: Params, ids: str) -> str:
         from jaxlstm.deploy import onnx
 
-        mask = graph.add("Not", graph.add("Equal", ids, graph.constant(imdb.PADDING, np.int32)))
+        words = graph.add("Gather", ids, graph.constant(0, np.int64), axis=2) if run.config.bigrams else ids
+        mask = graph.add("Not", graph.add("Equal", words, graph.constant(imdb.PADDING, np.int32)))
         if isinstance(params, models.PooledClassifierParams):
             logits = onnx.classify_pooled(graph, params, ids, mask)
         else:
             logits = onnx.classify(graph, params, ids, mask=mask)
         return graph.add("Sigmoid", graph.add("Squeeze", logits, graph.constant([1], np.int64)))
 
-    inputs = {"ids": Input(("batch", "time"), np.int32)}
+    inputs = {"ids": Input(("batch", "time", 2) if run.config.bigrams else ("batch", "time"), np.int32)}
     return {"sentiment": Model(apply, params, inputs, ("probability",), graph)}
 
 
 def predictor(run: Run) -> Callable[[Sequence[str | np.ndarray]], np.ndarray]:
     """N reviews, as texts or as ids [T] -> the probability [N] that each is positive; their last words are read."""
     config, vocabulary = run.config, run.read_json("vocabulary.json")
+    bigrams = np.array(run.read_json("bigrams.json")) if config.bigrams else None
     lengths = [length for length in (8, 16, 32, 64, 128, 256) if length < config.length]
     ask = Predictor(deployed(run)["sentiment"], [*lengths, config.length])
 
     def encoded(review: str | np.ndarray) -> np.ndarray:
-        if not isinstance(review, str):
-            return np.asarray(review)[-config.length :]
-        (ids,) = imdb.encode_texts([review], vocabulary, config.num_words, config.length)
-        return ids[ids != imdb.PADDING]
+        if isinstance(review, str):
+            (ids,) = imdb.encode_texts([review], vocabulary, config.num_words, config.length)
+            ids = ids[ids != imdb.PADDING]
+        else:
+            ids = np.asarray(review)[-config.length :]
+        return with_bigrams(ids[None], bigrams)[0]
 
     def predict(reviews: Sequence[str | np.ndarray]) -> np.ndarray:
         require_texts(reviews)

@@ -260,6 +260,12 @@ def test_a_pooled_classifier_under_any_mask(onnx, mask):
     (logits,) = runner_of(onnx, model)(arrays)
     np.testing.assert_allclose(logits, models.classify_pooled(params, *arrays), rtol=0, atol=1e-5)
 
+    params = randomised(models.init_pooled_classifier(KEY, (6, 9), (5, 2), 4, 3))
+    ids = np.random.default_rng(1).integers(0, [6, 9], (3, 7, 2)).astype(np.int32)
+    model = model._replace(params=params, inputs=inputs | {"ids": Input(("batch", "time", 2), np.int32)})
+    (logits,) = runner_of(onnx, model)([ids, np.array(mask)])
+    np.testing.assert_allclose(logits, models.classify_pooled(params, ids, np.array(mask)), rtol=0, atol=1e-5)
+
 
 def test_what_onnx_has_no_operator_for_is_named(onnx):
     from jaxlstm.deploy.graph import Graph, lstm

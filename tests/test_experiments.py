@@ -266,12 +266,27 @@ def test_sentiment_pooled(tmp_path, reviews, capsys):
     folder, result = run(
         tmp_path, "sentiment", "--preset", "best", "--data-dir", str(reviews), "--num-words", "20", "--length", "8",
         "--epochs", "8", "--hidden-size", "4", "--embedding-size", "8", "--batch-size", "4", "--learning-rate", "0.02",
-        "--patience", "8", "--validation-fraction", "0.2",
+        "--patience", "8", "--validation-fraction", "0.2", "--validation-run", "4", "--bigrams", "30",
+        "--bigram-size", "3",
     )  # fmt: skip
     assert result["metrics"]["accuracy"] > 0.9
+    assert len(json.loads((folder / "bigrams.json").read_text())) == 30
     capsys.readouterr()
     assert main(["sentiment", "--predict", "a dreadful film", "--from", str(folder)]) == 0
     assert capsys.readouterr().out.startswith("negative")
+
+
+def test_reviews_are_held_out_in_runs():
+    key, config = jax.random.key(0), sentiment.Config(validation_run=5, validation_fraction=0.2, labelled=80)
+    train, held_out = sentiment.split_rows(key, 100, config)
+    assert sorted([*train, *held_out]) == list(range(100))
+    assert len(held_out) == 16  # a fifth of 80: three whole runs and one of the next
+    assert {(row // 5) for row in held_out[:15]} & {(row // 5) for row in train} == set()
+    assert np.mean(np.abs(np.diff(train)) == 1) < 0.2  # the others are in no order
+    # One by one, they are the first of a random order; and all of it is kept to fewer reviews.
+    train, held_out = sentiment.split_rows(key, 100, sentiment.Config(max_reviews=50))
+    order = jax.random.permutation(key, 100)
+    np.testing.assert_array_equal(np.concatenate([held_out, train]), order[:50])
 
 
 def test_sentiment_pretrained(tmp_path, reviews, monkeypatch):
@@ -282,7 +297,7 @@ def test_sentiment_pretrained(tmp_path, reviews, monkeypatch):
         (ids,) = next(batches.epoch(jax.random.key(0)))
         read.append((batches.steps, len(ids), len(validation_ids)))
         learnt, seconds = original(run, params, batches, validation_ids, *rest)
-        assert not np.array_equal(learnt.embedding, params.embedding)
+        assert not np.array_equal(learnt.embeddings[0], params.embeddings[0])
         np.testing.assert_array_equal(learnt.head.w, params.head.w)
         return learnt, seconds
 
@@ -291,7 +306,7 @@ def test_sentiment_pretrained(tmp_path, reviews, monkeypatch):
         tmp_path, "sentiment", "--preset", "pretrained", "--data-dir", str(reviews), "--num-words", "20",
         "--length", "8", "--epochs", "8", "--hidden-size", "4", "--embedding-size", "8", "--batch-size", "4",
         "--learning-rate", "0.02", "--patience", "8", "--validation-fraction", "0.2", "--labelled", "30",
-        "--pretraining-epochs", "2", "--pretraining-samples", "8",
+        "--pretraining-epochs", "2", "--pretraining-samples", "8", "--validation-run", "1",
     )  # fmt: skip
     # 6 of 30 labelled reviews are held out, of all texts; 10 reviews have no label.
     assert read == [((40 - 6 + 10) // 4, 4, 6)]
@@ -453,6 +468,7 @@ def test_bad_settings_are_named(tmp_path, capsys):
     assert line == "error: --position: expected 0 to 49, a step of every sequence, got 50"
     assert error_of(capsys, "cumsum", "--epochs", "0", *runs) == "error: --epochs: expected at least 1, got 0"
     assert "expected --pooled beside it" in error_of(capsys, "sentiment", "--pretraining-epochs", "1", *runs)
+    assert "--bigrams: expected --pooled beside it" in error_of(capsys, "sentiment", "--bigrams", "5", *runs)
     line = error_of(capsys, "sentiment", "--dropout", "1", *runs)
     assert line == "error: --dropout: expected 0 or more and less than 1, got 1.0"
     assert not (tmp_path / "runs").exists()

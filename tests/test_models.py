@@ -84,8 +84,8 @@ def test_dropout_of_the_last_hidden_state():
 
 
 def pooled(ids, mask, **settings):
-    """A pooled classifier whose head shows the pools: the largest outputs, then the means."""
-    params = models.init_pooled_classifier(KEY, 9, 4, 5, 20)._replace(head=DenseParams(jnp.eye(20), jnp.zeros(20)))
+    """A pooled classifier whose head shows the pools: the largest outputs, their means, the means of the vectors."""
+    params = models.init_pooled_classifier(KEY, 9, 4, 5, 24)._replace(head=DenseParams(jnp.eye(24), jnp.zeros(24)))
     return params, models.classify_pooled(params, ids, mask, **settings)
 
 
@@ -94,17 +94,30 @@ def test_pools_are_those_of_the_valid_steps_in_both_directions():
     mask = np.array(LEFT_PADDED)
     params, pools = pooled(ids, mask)
     for row in range(3):
-        xs = np.asarray(params.embedding)[ids[row][mask[row]]][None]
+        xs = np.asarray(params.embeddings[0])[ids[row][mask[row]]][None]
         _, forward = oracle_state(params.forward, xs)
         _, backward = oracle_state(params.backward, xs[:, ::-1])
         ys = np.concatenate([forward, backward[:, ::-1]], axis=-1)[0]
-        assert_close(pools[row], np.concatenate([ys.max(0), ys.mean(0)]), 2e-6)
+        assert_close(pools[row], np.concatenate([ys.max(0), ys.mean(0), xs[0].mean(0)]), 2e-6)
+
+
+def test_the_vectors_of_a_steps_symbols_stand_beside_each_other():
+    ids, mask = jax.random.randint(KEY, (3, 7, 2), 0, 9), jnp.array(LEFT_PADDED)
+    params = models.init_pooled_classifier(KEY, (9, 12), (4, 2), 5, 3)
+    assert [embedding.shape for embedding in params.embeddings] == [(9, 4), (12, 2)]
+    # One embedding of all pairs of symbols says the same.
+    words, others = np.divmod(np.arange(9 * 12), 12)
+    joined = jnp.concatenate([params.embeddings[0][words], params.embeddings[1][others]], axis=-1)
+    together = models.classify_pooled(params._replace(embeddings=(joined,)), ids[..., 0] * 12 + ids[..., 1], mask)
+    np.testing.assert_allclose(models.classify_pooled(params, ids, mask), together, rtol=1e-6)
+    with pytest.raises(ValueError, match="zip"):
+        models.init_pooled_classifier(KEY, (9, 12), 4, 5, 3)
 
 
 def test_pools_of_nothing_are_zeros_and_pass_no_nan():
     ids, mask = jnp.zeros((1, 3), int), jnp.zeros((1, 3), bool)
     params, pools = pooled(ids, mask)
-    np.testing.assert_array_equal(pools, np.zeros((1, 20)))
+    np.testing.assert_array_equal(pools, np.zeros((1, 24)))
     grads = jax.grad(lambda params: models.classify_pooled(params, ids, mask).sum())(params)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
 

@@ -34,7 +34,7 @@ class Graph:
     def constant(self, value: Any, dtype: Any = None) -> str:
         """The name of a constant array."""
         name = f"constant_{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(np.asarray(value, dtype)), name))
+        self.constants.append(numpy_helper.from_array(np.asarray(value, dtype, order="C"), name))
         return name
 
     def weights(self, name: str, value: Array | np.ndarray) -> str:

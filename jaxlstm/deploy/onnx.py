@@ -77,9 +77,16 @@ def classify(graph: Graph, params: ClassifierParams, inputs: str, *, mask: str =
 
 
 def classify_pooled(graph: Graph, params: PooledClassifierParams, ids: str, mask: str) -> str:
-    """Ids [B, T] and booleans [B, T] -> logits [B, N]."""
-    ids, lengths = compacted(graph, mask, ids)
-    xs = time_major(graph, embed(graph, params.embedding, ids))
+    """Ids [B, T], or [B, T, E] with E embeddings, and booleans [B, T] -> logits [B, N]."""
+    symbols = [ids]
+    if len(params.embeddings) > 1:
+        symbols = [
+            graph.add("Gather", ids, graph.constant(index, np.int64), axis=2) for index in range(len(params.embeddings))
+        ]
+    moved = [compacted(graph, mask, ids) for ids in symbols]
+    lengths = moved[0][1]
+    vectors = [embed(graph, embedding, ids) for embedding, (ids, _) in zip(params.embeddings, moved, strict=True)]
+    xs = time_major(graph, graph.add("Concat", *vectors, axis=-1))
     _, _, ys = lstm(graph, BidirectionalParams(params.forward, params.backward), xs, lengths)
     zero, zeros = graph.constant([0], np.int64), graph.constant(0, np.float32)
     count = graph.add("Unsqueeze", lengths, graph.constant([1], np.int64))  # [B, 1]
@@ -91,10 +98,10 @@ def classify_pooled(graph: Graph, params: PooledClassifierParams, ids: str, mask
     largest = graph.add("Where", valid, ys, graph.constant(-np.inf, np.float32))
     largest = graph.add("ReduceMax", largest, axes=[0], keepdims=0)
     any_step = graph.add("Greater", count, graph.constant(0, np.int32))
-    total = graph.add("ReduceSum", graph.add("Where", valid, ys, zeros), zero, keepdims=0)
     divisor = graph.add("Max", graph.add("Cast", count, to=onnx.TensorProto.FLOAT), graph.constant(1, np.float32))
-    pools = graph.add("Where", any_step, largest, zeros), graph.add("Div", total, divisor)
-    return dense(graph, params.head, graph.add("Concat", *pools, axis=-1))
+    totals = (graph.add("ReduceSum", graph.add("Where", valid, of, zeros), zero, keepdims=0) for of in (ys, xs))
+    means = (graph.add("Div", total, divisor) for total in totals)
+    return dense(graph, params.head, graph.add("Concat", graph.add("Where", any_step, largest, zeros), *means, axis=-1))
 
 
 def tag(graph: Graph, params: TaggerParams, xs: str, *, lengths: str = "", activation: Activation = jnp.tanh) -> str:
