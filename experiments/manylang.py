@@ -119,6 +119,7 @@ PRESETS = named(original=Config(), best=Config(model_size=96, epochs=24, model_e
 
 # Windows of each language's validation text; those of all of them are looked at after each epoch.
 VALIDATION_WINDOWS = 25
+WEIGHTS = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0)  # of the classifier beside the character models
 PAIRS_SHOWN = 6  # of the languages taken for each other most often
 
 
@@ -172,13 +173,22 @@ def main(
     spellers = train_models(run, options, parts, alphabets, key_models)
     run.save_parameters(spellers.params, "character_models")
 
+    def ask(texts: list[str]) -> dict[str, np.ndarray]:
+        of_characters = model_log_p(spellers.params, texts, alphabets, alphabet.size)
+        scores = {
+            "classifier": map_batches(_prefix_log_p, classifier.params, encode_all(texts, alphabet), 256),
+            "character_models": of_characters,
+        }
+        return {name: _normalised(values)[:, np.array(config.lengths) - 1] for name, values in scores.items()}
+
+    held_out, languages = spaced_windows(parts.validation, config.lengths[-1], VALIDATION_WINDOWS)
+    weights = weights_of_the_classifier(ask(held_out), languages)
+    console.print(
+        "weight of the classifier beside the character models", dict(zip(config.lengths, weights, strict=True))
+    )
     texts, labels = spaced_windows(parts.test, config.lengths[-1], config.test_windows)
-    scores = {
-        "classifier": map_batches(_prefix_log_p, classifier.params, encode_all(texts, alphabet), 256),
-        "character_models": model_log_p(spellers.params, texts, alphabets, alphabet.size),
-    }
-    scores = {name: _normalised(values)[:, np.array(config.lengths) - 1] for name, values in scores.items()}
-    scores["together"] = scores["classifier"] + scores["character_models"]
+    scores = ask(texts)
+    scores["together"] = scores["character_models"] + np.array(weights)[:, None] * scores["classifier"]
     prefixes = [text[:length] for text in texts for length in config.lengths]
     for name, found in ask_identifiers(prefixes, config.languages, ("lingua", "py3langid")).items():
         scores[name] = found.reshape(len(texts), len(config.lengths), -1)
@@ -402,6 +412,17 @@ def model_log_p(
 def _normalised(log_p: np.ndarray) -> np.ndarray:
     """log P(... | language) [..., L] -> log P(language | ...), all languages being as likely at first."""
     return np.asarray(jax.nn.log_softmax(log_p, axis=-1))
+
+
+def weights_of_the_classifier(scores: dict[str, np.ndarray], labels: np.ndarray) -> list[float]:
+    """For each length, by how much to multiply the classifier's score to be right most often beside the other's."""
+    weights = []
+    for of_classifier, of_models in zip(
+        *(scores[name].swapaxes(0, 1) for name in ("classifier", "character_models")), strict=True
+    ):
+        right = [np.mean((of_models + weight * of_classifier).argmax(axis=-1) == labels) for weight in WEIGHTS]
+        weights.append(WEIGHTS[int(np.argmax(right))])
+    return weights
 
 
 def closest_languages(matrix: np.ndarray, pairs: int) -> list[int]:

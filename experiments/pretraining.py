@@ -44,7 +44,7 @@ def pretrain(
         return models.words_around_loss(params, ids, mask, key_validation, samples=samples)
 
     epochs = config.pretraining_epochs
-    schedule = optax.cosine_decay_schedule(config.learning_rate, epochs * batches.steps)
+    schedule = optax.cosine_decay_schedule(config.pretraining_rate, epochs * batches.steps)
     with follow(run, epochs, MODEL) as on_epochs:
         fitted = fit(
             loss,

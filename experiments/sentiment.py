@@ -91,6 +91,8 @@ class Config(Settings):
     """Epochs in which a pooled model's embedding and LSTMs learn, first, to predict the words of the reviews."""
     pretraining_reviews: int | None = None
     """How many of the 50,000 unlabelled reviews are read beside the training reviews; all of them by default."""
+    pretraining_rate: float = 0.004
+    """Learning rate of Adam in these epochs, at the start; it falls to zero along a cosine."""
     pretraining_samples: int = 512
     """Words drawn in each step to stand for all of them."""
     pretraining_dropout: float = 0.2
@@ -131,7 +133,7 @@ POOLED = Config(
 )
 PRESETS = named(
     original=Config(),
-    best=replace(POOLED, bigrams=100_000, learning_rate=0.004, epochs=2),
+    best=replace(POOLED, bigrams=100_000, embedding_size=64, hidden_size=64, learning_rate=0.006, epochs=1),
     pretrained=replace(POOLED, pretraining_epochs=4),
 )
 WIDTHS = (0.25, 0.375, 0.5, 0.625, 0.75, 1.0)  # of --length: what a batch by length may be cut to

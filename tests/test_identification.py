@@ -212,3 +212,13 @@ def test_an_identifier_gives_its_scores_in_the_order_asked_for(name):
         (scores,) = identifiers.ask_identifiers([*SENTENCES.values()], languages, (name,)).values()
         assert scores.shape == (3, 3)
         assert [languages[index] for index in scores.argmax(axis=1)] == list(SENTENCES)
+
+
+def test_the_classifier_counts_where_it_helps():
+    # Two windows, two lengths, two languages. At the first length the classifier puts right what the models
+    # get wrong, if it counts half or more; at the second it is wrong itself.
+    labels = np.array([0, 1])
+    of_models = np.array([[[-2.0, -1.0], [0.0, -1.0]], [[-1.0, 0.0], [-1.0, 0.0]]])
+    of_classifier = np.array([[[0.0, -2.5], [-9.0, 0.0]], [[-1.0, 0.0], [0.0, -9.0]]])
+    scores = {"classifier": of_classifier, "character_models": of_models}
+    assert manylang.weights_of_the_classifier(scores, labels) == [0.5, 0.0]
