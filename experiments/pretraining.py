@@ -8,27 +8,32 @@ import jax
 import numpy as np
 import optax
 
+from experiments.reviews import Parts, batches_for
 from experiments.session import Options, follow
 from jaxlstm import models, plots
-from jaxlstm.batches import Batches, Stream
 from jaxlstm.data import imdb
 from jaxlstm.reporting import console, show_parameters
 from jaxlstm.runs import Run
 from jaxlstm.training import fit
 
+VALIDATION = 256  # validation reviews on which the language model is watched
 MODEL = "pretraining"  # its name in the run's metrics and checkpoints
 
 
 def pretrain(
     run: Run,
     params: models.PooledClassifierParams,
-    batches: Batches | Stream,
-    validation_ids: np.ndarray,
+    parts: Parts,
+    unlabelled: imdb.Reviews,
     key: jax.Array,
     options: Options,
 ) -> tuple[models.PooledClassifierParams, float]:
-    """The classifier's parameters, its embedding and LSTMs taught on batches of ids [B, T], and the seconds it took."""
+    """The classifier's parameters, its embedding and LSTMs taught on all reviews, and the seconds it took."""
     config = run.config
+    others = imdb.encode(unlabelled, config.num_words, config.length)[: config.pretraining_reviews]
+    texts = np.concatenate([parts.texts, others])
+    console.print(f"{len(texts):,} reviews to read first, {len(others):,} of them without a label")
+    batches = batches_for((texts,), config, options)
     key_params, key_training, key_validation = jax.random.split(key, 3)
     start = models.init_word_model(key_params, config.num_words, config.embedding_size, config.hidden_size)
     show_parameters(MODEL, start)
@@ -53,7 +58,7 @@ def pretrain(
             batches,
             epochs=epochs,
             key=key_training,
-            validate=lambda params: {"loss": float(measure(params, validation_ids))},
+            validate=lambda params: {"loss": float(measure(params, parts.validation.ids[:VALIDATION]))},
             checkpoints=run.checkpoints(MODEL),
             on_epochs=on_epochs,
             mesh=options.mesh,

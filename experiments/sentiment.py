@@ -12,35 +12,36 @@ are drawn film by film, as nearly as the order of the files allows. `--preset pr
 both directions read all reviews first, the unlabelled ones too (`experiments/pretraining.py`).
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
 from sklearn.metrics import confusion_matrix
 
+from experiments.bag_of_words import bag_of_words_accuracy
 from experiments.presets import Settings, named
 from experiments.pretraining import pretrain
-from experiments.session import Options, batch_size_for, begin, follow, require_at_least, require_texts, run_to_use
+from experiments.reviews import Parts, batches_for, read_parts, with_bigrams, words_of
+from experiments.session import Options, begin, follow, require_at_least, require_texts, run_to_use
 from jaxlstm import losses, models, plots
-from jaxlstm.batches import Batches, Stream, batches_by_length, batches_of, map_batches
+from jaxlstm.batches import map_batches
 from jaxlstm.data import imdb
-from jaxlstm.data.bigrams import bigram_ids, frequent_bigrams
 from jaxlstm.deploy.model import Input, Model
 from jaxlstm.deploy.predictor import Predictor
 from jaxlstm.errors import UserError
 from jaxlstm.reporting import console, show_parameters, show_result
-from jaxlstm.runs import Run, write_json
-from jaxlstm.training import EarlyStopping, fit
+from jaxlstm.runs import Run
+from jaxlstm.training import EarlyStopping, Fitted, fit
 
 ORIGINAL = {"accuracy": 0.81292}
 DROPOUT = ("dropout", "recurrent_dropout", "output_dropout")
-PRETRAINING_VALIDATION = 256  # validation reviews on which the language model is watched
 
 Params = models.ClassifierParams | models.PooledClassifierParams
 
@@ -97,6 +98,8 @@ class Config(Settings):
     """Words drawn in each step to stand for all of them."""
     pretraining_dropout: float = 0.2
     """Share of the language model's inputs dropped."""
+    baseline: bool = False
+    """Judge the test reviews by logistic regression on words and pairs of words as well."""
     seed: int = 0
     """Source of all randomness."""
 
@@ -133,10 +136,11 @@ POOLED = Config(
 )
 PRESETS = named(
     original=Config(),
-    best=replace(POOLED, bigrams=100_000, embedding_size=64, hidden_size=64, learning_rate=0.006, epochs=1),
+    best=replace(
+        POOLED, baseline=True, bigrams=100_000, embedding_size=64, hidden_size=64, learning_rate=0.006, epochs=1
+    ),
     pretrained=replace(POOLED, pretraining_epochs=4),
 )
-WIDTHS = (0.25, 0.375, 0.5, 0.625, 0.75, 1.0)  # of --length: what a batch by length may be cut to
 
 
 def main(
@@ -158,38 +162,39 @@ def main(
         return
     # Before there is a folder that missing data would leave empty.
     reviews = imdb.load_imdb(options.data_dir)
-    unlabelled = imdb.load_unlabelled(reviews.vocabulary, options.data_dir) if config.pretraining_epochs else None
+    load_unlabelled = cache(lambda: imdb.load_unlabelled(reviews.vocabulary, options.data_dir))
+    if config.pretraining_epochs:
+        load_unlabelled()
     run = begin("sentiment", config, options)
     config = run.config
     key_params, key_split, key_reviews, key_training = jax.random.split(jax.random.key(config.seed), 4)
-
-    write_json(run.folder / "vocabulary.json", reviews.vocabulary[: config.num_words])
-    ids = imdb.encode(reviews.train, config.num_words, config.length)
-    train_rows, validation_rows = split_rows(key_split, len(ids), config)
-    held_out = len(validation_rows)
-    labelled = train_rows[: None if config.labelled is None else config.labelled - held_out]
-    console.print(f"{len(labelled):,} reviews to learn from, {held_out:,} to choose the epoch on")
-    bigrams = None
-    if config.bigrams:
-        bigrams = frequent_bigrams(ids[train_rows], config.bigrams, imdb.FIRST_WORD)
-        write_json(run.folder / "bigrams.json", bigrams.tolist())
-    train = (with_bigrams(ids[labelled], bigrams), reviews.train.labels[labelled].astype(np.float32))
-    validation_ids, validation_labels = (
-        with_bigrams(ids[validation_rows], bigrams),
-        reviews.train.labels[validation_rows],
+    parts = read_parts(run, reviews, key_split, key_reviews)
+    console.print(
+        f"{len(parts.train.ids):,} reviews to learn from, {len(parts.validation.ids):,} to choose the epoch on"
     )
 
     params, seconds = init(key_params, config), 0.0
     if isinstance(params, models.PooledClassifierParams) and config.pretraining_epochs:
-        if unlabelled is None:  # a run resumed
-            unlabelled = imdb.load_unlabelled(reviews.vocabulary, options.data_dir)
-        others = imdb.encode(unlabelled, config.num_words, config.length)[: config.pretraining_reviews]
-        texts = np.concatenate([ids[train_rows], others])
-        console.print(f"{len(texts):,} reviews to read first, {len(others):,} of them without a label")
         key_reading = jax.random.fold_in(key_params, 1)
-        reading = batches_for((texts,), config, options)
-        params, seconds = pretrain(run, params, reading, validation_ids[:PRETRAINING_VALIDATION], key_reading, options)
+        params, seconds = pretrain(run, params, parts, load_unlabelled(), key_reading, options)
     show_parameters("sentiment", params)
+    fitted = train(run, params, parts, key_training, options)
+    run.save_parameters(fitted.params)
+    console.print(f"parameters of epoch {fitted.best_epoch}, the best on the validation reviews")
+
+    ids, labels = parts.test
+    logits = map_batches(logits_of, fitted.params, ids, 512, options.mesh)
+    metrics = {"accuracy": float(np.mean((logits > 0) == labels))}
+    if config.baseline:
+        metrics["accuracy_bag_of_words"] = bag_of_words_accuracy(parts)
+    plots.save(plots.learning_curves(fitted.rows, ["accuracy"]), run.folder / "learning.png")
+    plot_answers(run, words_of(ids), labels, logits, reviews.vocabulary)
+    show_result(run.finish(metrics, ORIGINAL, fitted.params, seconds + fitted.seconds))
+
+
+def train(run: Run, params: Params, parts: Parts, key: jax.Array, options: Options) -> Fitted:
+    """Learns to judge; the epoch is the best one on the validation reviews."""
+    config: Config = run.config
     dropout = {name: getattr(config, name) for name in DROPOUT}
 
     def loss(params: Params, batch: tuple[jax.Array, jax.Array], key: jax.Array):
@@ -198,58 +203,29 @@ def main(
         return losses.binary_cross_entropy(logits, labels), {"accuracy": losses.binary_accuracy(logits, labels)}
 
     def validate(params: Params) -> dict[str, float]:
-        logits = map_batches(logits_of, params, validation_ids, 512, options.mesh)
-        labels = validation_labels.astype(np.float32)
+        logits = map_batches(logits_of, params, parts.validation.ids, 512, options.mesh)
+        labels = jnp.asarray(parts.validation.labels)
         return {
             "loss": float(losses.binary_cross_entropy(logits, labels)),
             "accuracy": float(losses.binary_accuracy(logits, labels)),
         }
 
-    batches = batches_for(train, config, options)
+    batches = batches_for(parts.train, config, options)
     schedule = optax.cosine_decay_schedule(config.learning_rate, config.epochs * batches.steps)
     with follow(run, config.epochs) as on_epochs:
-        fitted = fit(
+        return fit(
             loss,
             params,
             optax.adam(schedule),
             batches,
             epochs=config.epochs,
-            key=key_training,
+            key=key,
             validate=validate,
             stopping=EarlyStopping("validation_accuracy", config.patience, maximise=True),
             checkpoints=run.checkpoints(),
             on_epochs=on_epochs,
             mesh=options.mesh,
         )
-    run.save_parameters(fitted.params)
-
-    test_rows = np.asarray(jax.random.permutation(key_reviews, len(reviews.test.labels)))[: config.max_reviews]
-    test_ids = imdb.encode(reviews.test, config.num_words, config.length)[test_rows]
-    labels = reviews.test.labels[test_rows]
-    logits = map_batches(logits_of, fitted.params, with_bigrams(test_ids, bigrams), 512, options.mesh)
-    accuracy = float(np.mean((logits > 0) == labels))
-    console.print(f"parameters of epoch {fitted.best_epoch}, the best on the validation reviews")
-
-    plots.save(plots.learning_curves(fitted.rows, ["accuracy"]), run.folder / "learning.png")
-    plot_answers(run, test_ids, labels, logits, reviews.vocabulary)
-    show_result(run.finish({"accuracy": accuracy}, ORIGINAL, fitted.params, seconds + fitted.seconds))
-
-
-def split_rows(key: jax.Array, count: int, config: Config) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of the training reviews to learn from, and of those held out, both in random order."""
-    runs = np.split(np.arange(count), range(config.validation_run, count, config.validation_run))
-    order = np.concatenate([runs[index] for index in np.asarray(jax.random.permutation(key, len(runs)))])
-    order = order[: config.max_reviews]
-    held_out = round(config.validation_fraction * len(order[: config.labelled]))
-    rest = order[held_out:]
-    if config.validation_run > 1:
-        rest = rest[np.asarray(jax.random.permutation(jax.random.fold_in(key, 1), len(rest)))]
-    return rest, order[:held_out]
-
-
-def with_bigrams(ids: np.ndarray, bigrams: np.ndarray | None) -> np.ndarray:
-    """Ids [N, T] -> [N, T, 2], the pair's id beside each word's; without bigrams the ids."""
-    return ids if bigrams is None else np.stack([ids, bigram_ids(ids, bigrams)], axis=-1)
 
 
 def plot_answers(run: Run, ids: np.ndarray, labels: np.ndarray, logits: np.ndarray, vocabulary: list[str]) -> None:
@@ -258,20 +234,6 @@ def plot_answers(run: Run, ids: np.ndarray, labels: np.ndarray, logits: np.ndarr
     plots.save(plots.confusion(matrix, ["negative", "positive"]), run.folder / "confusion.png")
     rows = _examples(ids, labels, np.asarray(jax.nn.sigmoid(logits)), vocabulary)
     plots.save(plots.examples(rows), run.folder / "examples.png")
-
-
-def batches_for(examples: tuple[np.ndarray, ...], config: Config, options: Options) -> Batches | Stream:
-    """Ids, and what goes with them, in shuffled batches, as the settings say."""
-    batch_size = batch_size_for(len(examples[0]), config, options)
-    if not config.by_length:
-        return batches_of(examples, batch_size)
-    widths = sorted({math.ceil(share * config.length) for share in WIDTHS})
-    lengths = np.sum(words_of(examples[0]) != imdb.PADDING, axis=1)
-
-    def cut(batch: tuple[np.ndarray, ...], width: int) -> tuple[np.ndarray, ...]:
-        return batch[0][:, -width:], *batch[1:]
-
-    return batches_by_length(examples, lengths, batch_size, widths, cut)
 
 
 def init(key: jax.Array, config: Config) -> Params:
@@ -291,11 +253,6 @@ def logits_of(params: Params, ids: jax.Array, key: jax.Array | None = None, **dr
     if isinstance(params, models.PooledClassifierParams):
         return models.classify_pooled(params, ids, mask, key=key, **dropout)[:, 0]
     return models.classify(params, ids, mask=mask, key=key, **dropout)[:, 0]
-
-
-def words_of(ids: Any) -> Any:
-    """Ids [B, T], or [B, T, 2] with bigrams -> those of the words [B, T]."""
-    return ids if ids.ndim == 2 else ids[..., 0]
 
 
 def deployed(run: Run) -> dict[str, Model]:

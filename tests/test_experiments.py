@@ -21,6 +21,7 @@ import pytest
 from experiments import cumsum, echo, sentiment
 from experiments.__main__ import EXPERIMENTS, main
 from experiments.presets import named
+from experiments.reviews import split_rows
 from experiments.session import batch_size_for
 from jaxlstm.data.sample import load_sample
 from jaxlstm.errors import UserError
@@ -270,6 +271,7 @@ def test_sentiment_pooled(tmp_path, reviews, capsys):
         "--bigram-size", "3",
     )  # fmt: skip
     assert result["metrics"]["accuracy"] > 0.9
+    assert result["metrics"]["accuracy_bag_of_words"] > 0.85
     assert len(json.loads((folder / "bigrams.json").read_text())) == 30
     capsys.readouterr()
     assert main(["sentiment", "--predict", "a dreadful film", "--from", str(folder)]) == 0
@@ -278,13 +280,13 @@ def test_sentiment_pooled(tmp_path, reviews, capsys):
 
 def test_reviews_are_held_out_in_runs():
     key, config = jax.random.key(0), sentiment.Config(validation_run=5, validation_fraction=0.2, labelled=80)
-    train, held_out = sentiment.split_rows(key, 100, config)
+    train, held_out = split_rows(key, 100, config)
     assert sorted([*train, *held_out]) == list(range(100))
     assert len(held_out) == 16  # a fifth of 80: three whole runs and one of the next
     assert {(row // 5) for row in held_out[:15]} & {(row // 5) for row in train} == set()
     assert np.mean(np.abs(np.diff(train)) == 1) < 0.2  # the others are in no order
     # One by one, they are the first of a random order; and all of it is kept to fewer reviews.
-    train, held_out = sentiment.split_rows(key, 100, sentiment.Config(max_reviews=50))
+    train, held_out = split_rows(key, 100, sentiment.Config(max_reviews=50))
     order = jax.random.permutation(key, 100)
     np.testing.assert_array_equal(np.concatenate([held_out, train]), order[:50])
 
@@ -293,10 +295,9 @@ def test_sentiment_pretrained(tmp_path, reviews, monkeypatch):
     read = []
     original = sentiment.pretrain
 
-    def pretrain(run, params, batches, validation_ids, *rest):
-        (ids,) = next(batches.epoch(jax.random.key(0)))
-        read.append((batches.steps, len(ids), len(validation_ids)))
-        learnt, seconds = original(run, params, batches, validation_ids, *rest)
+    def pretrain(run, params, parts, unlabelled, *rest):
+        read.append((len(parts.texts), len(unlabelled.labels), len(parts.train.ids), len(parts.validation.ids)))
+        learnt, seconds = original(run, params, parts, unlabelled, *rest)
         assert not np.array_equal(learnt.embeddings[0], params.embeddings[0])
         np.testing.assert_array_equal(learnt.head.w, params.head.w)
         return learnt, seconds
@@ -309,7 +310,7 @@ def test_sentiment_pretrained(tmp_path, reviews, monkeypatch):
         "--pretraining-epochs", "2", "--pretraining-samples", "8", "--validation-run", "1",
     )  # fmt: skip
     # 6 of 30 labelled reviews are held out, of all texts; 10 reviews have no label.
-    assert read == [((40 - 6 + 10) // 4, 4, 6)]
+    assert read == [(40 - 6, 10, 24, 6)]
     assert result["metrics"]["accuracy"] > 0.7
     assert [row["epoch"] for row in rows_of(folder) if row.get("model") == "pretraining"] == [1, 2]
     assert (folder / "pretraining.png").read_bytes().startswith(b"\x89PNG")
