@@ -25,6 +25,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from experiments.contrast import Windows, log_p_of, score_of, train_together
 from experiments.identifiers import ask_identifiers
+from experiments.ngram import window_log_p
 from experiments.presets import Settings, named
 from experiments.session import Options, batch_size_for, begin, follow, require_at_least, require_texts, run_to_use
 from jaxlstm import models, plots
@@ -76,6 +77,10 @@ class Config(Settings):
     """Share of the words to learn from, the last ones, kept to choose settings and the epoch on; needs --contrast."""
     patience: int = 10
     """Epochs without a better validation AUC after which training stops."""
+    ngram: int = 0
+    """Order of n-gram models counted on the same text, whose score is also added to the LSTMs'; 0 for none."""
+    genesis_weight: float = 0.1
+    """How much a character of Genesis counts for in them, beside one of the Declaration."""
     identifiers: bool = False
     """Ask Lingua, py3langid and fastText about the same windows."""
     checkpoint_every: int = 10
@@ -85,7 +90,7 @@ class Config(Settings):
 
     def __post_init__(self) -> None:
         require_at_least(self, 1, "window", "hidden_size", "batch_size", "epochs", "checkpoint_every", "patience")
-        require_at_least(self, 0, "short_epochs", "contrast")
+        require_at_least(self, 0, "short_epochs", "contrast", "ngram", "genesis_weight")
         for name in ("train_fraction", "near_share"):
             if not 0 < getattr(self, name) < 1:
                 raise UserError(
@@ -112,6 +117,7 @@ PRESETS = named(
         genesis=True,
         contrast=1.5,
         dropout=0.3,
+        ngram=5,
         identifiers=True,
     ),
 )
@@ -173,6 +179,9 @@ def main(
     if short:
         short_params = {name: model.params for name, model in short.items()}
         scores[f"auc_after_{config.short_epochs}_epochs"] = score_of(short_params, ids)
+    if config.ngram:
+        scores["auc_ngram"] = ngram_score(train, genesis, alphabet, ids, config)
+        scores["auc_with_ngram"] = scores["auc"] + scores["auc_ngram"]
     if config.identifiers:
         spans = [text[at : at + config.window] for text in held_out.values() for at in range(len(text))]
         answers = ask_identifiers([span for span in spans if len(span) == config.window], ["en", "fr"])
@@ -251,6 +260,20 @@ def contrast(
         for name, key in zip(LANGUAGES, jax.random.split(key_params), strict=True)
     }
     return train_together(run, options, found, params, key_training)
+
+
+def ngram_score(
+    train: Mapping[str, str], genesis: Mapping[str, str], alphabet: Alphabet, ids: np.ndarray, config: Config
+) -> np.ndarray:
+    """Windows [N, T] -> the score of n-gram models of both languages [N]; RNNs and n-grams: Mikolov et al. 2010."""
+    log_p = []
+    for name in LANGUAGES:
+        texts = [(alphabet.encode(train[name]), 1.0)]
+        if genesis and config.genesis_weight:
+            texts.append((alphabet.encode(genesis[name]), config.genesis_weight))
+        log_p.append(window_log_p(texts, ids, config.ngram, alphabet.size).sum(axis=1))
+    english, french = log_p
+    return english - french
 
 
 def train_model(

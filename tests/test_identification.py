@@ -15,6 +15,7 @@ from test_experiments import check_result, error_of, rows_of, run
 from experiments import identifiers, langid, manylang
 from experiments.__main__ import main
 from experiments.contrast import score_of
+from experiments.ngram import window_log_p
 from jaxlstm import models
 from jaxlstm.data.sample import load_sample
 from jaxlstm.data.text import START, Alphabet, windows
@@ -59,10 +60,10 @@ BEST = ["langid", "--preset", "best", "--hidden-size", "12", "--batch-size", "32
 
 def test_langid_taught_together(tmp_path, data, stubs, capsys):
     folder, result = run(tmp_path, *BEST, "--data-dir", str(data), "--epochs", "10")
-    metrics = {"auc", "accuracy", "auc_lingua", "auc_fasttext_lite"}
+    metrics = {"auc", "accuracy", "auc_ngram", "auc_with_ngram", "auc_lingua", "auc_fasttext_lite"}
     check_result(folder, result, "langid", metrics, ["learning_together.png", "roc.png", "scores.png"])
     assert result["metrics"].keys() == metrics
-    assert result["metrics"]["auc"] > 0.85
+    assert all(result["metrics"][name] > 0.85 for name in ("auc", "auc_ngram", "auc_with_ngram"))
     assert 0.5 < result["metrics"]["auc_lingua"] == result["metrics"]["auc_fasttext_lite"] < 0.7
     assert result["config"]["preset"] == "best"
     assert {"nats", "contrast", "accuracy"} < rows_of(folder)[-1].keys()
@@ -89,6 +90,27 @@ def test_langid_chooses_on_words_to_learn_from(tmp_path, data):
     ids = [windows(alphabet.encode(part), 5) for part in kept]
     auc = roc_auc_score(np.repeat([1, 0], list(map(len, ids))), score_of(params, np.concatenate(ids)))
     assert auc == pytest.approx(max(row["validation_auc"] for row in rows), abs=1e-6)
+
+
+def test_the_score_of_the_ngrams_weighs_genesis():
+    alphabet = Alphabet("ab")
+    train, genesis = {"english": "abab", "french": "bbab"}, {"english": "aaaa", "french": "abab"}
+    ids = windows(alphabet.encode("abba"), 2)
+
+    def score(weight, genesis=genesis):
+        config = langid.Config(ngram=2, genesis_weight=weight)
+        return langid.ngram_score(train, genesis, alphabet, ids, config)
+
+    # P(b) is that of both texts, those of Genesis counting half: with d different characters, which is two,
+    # (n_b + d / 4) / (n + d) at first, of four symbols.
+    english, french = (2 + 0.5) / (4 + 0.5 * 4 + 2), (3 + 0.5 * 2 + 0.5) / (4 + 0.5 * 4 + 2)
+    of_b = window_log_p([(alphabet.encode("abab"), 1.0), (alphabet.encode("aaaa"), 0.5)], np.array([[3]]), 2, 4)
+    assert np.exp(of_b[0, 0]) == pytest.approx(english)
+    config = langid.Config(ngram=2, genesis_weight=0.5)
+    only_b = langid.ngram_score(train, genesis, alphabet, np.array([[3]]), config)
+    assert only_b[0] == pytest.approx(np.log(english / french))
+    np.testing.assert_allclose(score(0), score(1.0, {}))
+    assert not np.allclose(score(0), score(1.0))
 
 
 def test_the_settings_of_models_taught_together_need_a_contrast(tmp_path, capsys):

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from experiments.ngram import ngram_log_p
+from experiments.ngram import ngram_log_p, window_log_p
 from jaxlstm.data.text import START
 
 V = 5
@@ -46,3 +46,21 @@ def test_the_probabilities_of_what_may_follow_sum_to_one():
 def test_an_order_too_high_for_64_bits_is_lowered():
     huge = 100_000  # to the power of 3 fits, to the power of 4 does not
     np.testing.assert_array_equal(ngram_log_p(TRAIN, TEXT, 9, huge), ngram_log_p(TRAIN, TEXT, 3, huge))
+
+
+@pytest.mark.parametrize("order", [1, 3, 9])
+def test_a_window_is_judged_by_itself(order):
+    grams = counted(4)
+    windows = RNG.integers(1, V, (20, 4))
+    expected = [
+        [probability(tuple(window[max(0, at - order + 1) : at]), symbol, grams) for at, symbol in enumerate(window)]
+        for window in windows.tolist()
+    ]
+    np.testing.assert_allclose(window_log_p([(TRAIN, 1.0)], windows, order, V), np.log(expected), rtol=1e-12)
+
+
+def test_a_text_that_counts_for_two_is_one_that_is_there_twice():
+    other, windows = RNG.integers(1, V, 100), RNG.integers(1, V, (20, 4))
+    weighted = window_log_p([(TRAIN, 2.0), (other, 1.0)], windows, 3, V)
+    np.testing.assert_allclose(weighted, window_log_p([(TRAIN, 1.0), (TRAIN, 1.0), (other, 1.0)], windows, 3, V))
+    assert not np.allclose(weighted, window_log_p([(TRAIN, 1.0), (other, 1.0)], windows, 3, V))

@@ -466,7 +466,8 @@ class TestLengths:
 
     def test_five_curves_look_different(self):
         (axes,) = panels(plots.accuracy_by_length({name: {10: 0.5} for name in ("an_lstm", "b", "c", "d", "e")}))
-        assert len({(line.get_color(), line.get_linestyle()) for line in axes.lines}) == 5
+        assert len({line.get_color() for line in axes.lines}) == len({line.get_marker() for line in axes.lines}) == 5
+        assert axes.get_title(loc="left") == "Right answers by length"
         assert "an lstm" in lines(axes)
 
     def test_what_was_not_learnt_stands_open_at_the_limit(self):

@@ -1,6 +1,7 @@
 """What a network can do against the length of the sequences."""
 
 from collections.abc import Mapping
+from itertools import cycle
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -8,8 +9,7 @@ from matplotlib.ticker import NullLocator
 
 from jaxlstm.plots.figures import COLOURS, GREY, dress, new_figure
 
-_MARKERS = ("o", "s", "^", "D")
-_STYLES = ("-", "--", "-.", ":")
+_LOOKS = list(zip(COLOURS, "os^DvP", strict=True))  # a colour and a marker for each curve
 
 
 def accuracy_by_length(curves: Mapping[str, Mapping[int, float]], trained_at: int | None = None) -> Figure:
@@ -23,22 +23,24 @@ def accuracy_by_length(curves: Mapping[str, Mapping[int, float]], trained_at: in
       ValueError: no curve, or a curve without a length.
     """
     axes = _axes(curves)
-    for index, (name, shares) in enumerate(curves.items()):
+    for (name, shares), (colour, marker) in zip(curves.items(), cycle(_LOOKS), strict=False):
         lengths = sorted(shares)
         percent = [100 * shares[length] for length in lengths]
         axes.plot(
             lengths,
             percent,
-            color=COLOURS[index % 4],
-            linestyle=_STYLES[(index + index // 4) % 4],  # the fifth has the first one's colour, in another style
-            marker=_MARKERS[index % 4],
+            color=colour,
+            marker=marker,
             linewidth=1.8,
             label=name.replace("_", " "),
         )
     if trained_at is not None:
         axes.axvline(trained_at, color=GREY, linestyle=":", linewidth=1.2, label=f"training length {trained_at}")
-    lowest = min(min(shares.values()) for shares in curves.values())
-    dress(axes, f"Right answers at every length: at least {lowest:.2%}", "length", "right, %")
+    title = "Right answers by length"
+    if len(curves) == 1:
+        (shares,) = curves.values()
+        title += f": at least {min(shares.values()):.2%}"
+    dress(axes, title, "length", "right, %")
     axes.legend(fontsize=9, frameon=False)
     return _figure(axes)
 
@@ -54,8 +56,7 @@ def steps_to_learn(curves: Mapping[str, Mapping[int, float | None]], limit: int)
       ValueError: no curve, or a curve without a length.
     """
     axes = _axes(curves)
-    for index, (name, steps) in enumerate(curves.items()):
-        colour, marker = COLOURS[index % 4], _MARKERS[index % 4]
+    for index, ((name, steps), (colour, marker)) in enumerate(zip(curves.items(), cycle(_LOOKS), strict=False)):
         learnt = {length: count for length, count in sorted(steps.items()) if count is not None}
         missed = [length for length, count in sorted(steps.items()) if count is None]
         axes.plot(list(learnt), list(learnt.values()), marker=marker, color=colour, linewidth=1.8, label=name)
