@@ -9,7 +9,7 @@ from the third on. The epoch is chosen on a part of the training set, and the te
 (`jaxlstm.models.pooled_classifier`). It knows the most frequent pairs of words beside the words. All reviews of a film
 are in one half of the data, so that validation reviews drawn at random flatter: the model knows their films. They
 are drawn film by film, as nearly as the order of the files allows. `--preset pretrained` lets a model that reads in
-both directions read all reviews first, the unlabelled ones too (`experiments/pretraining.py`).
+both directions learn its word vectors from all reviews first, the unlabelled ones too (`experiments/pretraining.py`).
 """
 
 from collections.abc import Callable, Sequence
@@ -89,12 +89,12 @@ class Config(Settings):
     labelled: int | None = None
     """Learn from the labels of this many training reviews at the most, the validation reviews among them."""
     pretraining_epochs: int = 0
-    """Epochs in which a pooled model's embedding and LSTMs learn, first, to predict the words of the reviews."""
+    """Epochs in which the word vectors of a pooled model are learnt first, by predicting the words of the reviews."""
     pretraining_reviews: int | None = None
     """How many of the 50,000 unlabelled reviews are read beside the training reviews; all of them by default."""
-    pretraining_rate: float = 0.004
+    pretraining_rate: float = 0.005
     """Learning rate of Adam in these epochs, at the start; it falls to zero along a cosine."""
-    pretraining_samples: int = 512
+    pretraining_samples: int = 256
     """Words drawn in each step to stand for all of them."""
     pretraining_dropout: float = 0.2
     """Share of the language model's inputs dropped."""
@@ -139,7 +139,7 @@ PRESETS = named(
     best=replace(
         POOLED, baseline=True, bigrams=100_000, embedding_size=64, hidden_size=64, learning_rate=0.006, epochs=1
     ),
-    pretrained=replace(POOLED, pretraining_epochs=4),
+    pretrained=replace(POOLED, embedding_size=64, hidden_size=64, learning_rate=0.004, epochs=4, pretraining_epochs=3),
 )
 
 

@@ -1,7 +1,7 @@
 """The next word, and the one before: language models in both directions over one embedding.
 
-What `pooled_classifier` sets out from, when there is more text than labels: its embedding and its LSTMs learn first
-to predict the words (Dai & Le 2015; in both directions Peters et al. 2018). A word's logit is the product of its own
+Where the vectors of words come from, when there is more text than labels (Dai & Le 2015; in both directions Peters et
+al. 2018). A word's logit is the product of its own
 vector with what a dense layer makes of the LSTM's output (tied weights: Press & Wolf 2017), and in training the sum
 over all words is estimated from some that are drawn (`losses.sampled_cross_entropy`).
 """

@@ -5,7 +5,7 @@ from itertools import cycle
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from jaxlstm.plots.figures import COLOURS, GREY, dress, new_figure
 
@@ -71,6 +71,9 @@ def steps_to_learn(curves: Mapping[str, Mapping[int, float | None]], limit: int)
         )
     axes.axhline(limit, color=GREY, linestyle=":", linewidth=1.2, label=f"not learnt within {limit:,} (open)")
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.yaxis.set_minor_locator(NullLocator())
     dress(axes, "Training steps until it is learnt", "length", "steps")
     axes.legend(fontsize=9, frameon=False)
     return _figure(axes)
