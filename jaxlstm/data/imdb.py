@@ -37,12 +37,12 @@ START = 1  # the start of a review
 UNKNOWN = 2  # a word outside the vocabulary
 FIRST_WORD = 3  # the most frequent word
 
-_REVIEW_FILE = re.compile(r"(?:.*/)?(train|test)/(neg|pos)/(\d+_\d+\.txt)")
-_UNLABELLED_FILE = re.compile(r"(?:.*/)?train/unsup/(\d+_\d+\.txt)")
+_REVIEW_FILE = re.compile(r"(?:.*/)?(\w+/\w+)/(\d+_\d+\.txt)")
 _BREAK = re.compile(r"<br\s*/?>")
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
-_SPLITS = ("train", "test")
-_LABELS = ("neg", "pos")
+_PARTS = {"train": ("train/neg", "train/pos"), "test": ("test/neg", "test/pos")}
+_LABELLED = (*_PARTS["train"], *_PARTS["test"])
+_UNLABELLED = ("train/unsup",)
 _EDITION = 1  # of `tokenise` and of the cached file; raise it when either changes
 
 
@@ -82,8 +82,7 @@ def load_imdb(data_dir: Path | None = None) -> Imdb:
         imdb = _load_cache(cache, fingerprint)
         if imdb is not None:
             return imdb
-        files = _folder_files(path, _review_paths(path)) if path.is_dir() else _tarball_files(path, _REVIEW_FILE)
-        imdb = _index(path, files)
+        imdb = _index(path, _read(path, _LABELLED))
     except OSError as error:
         raise DataError(f"{error.filename or path}: cannot be read ({error.strerror or error})") from error
     _save_cache(cache, fingerprint, imdb)
@@ -102,13 +101,11 @@ def load_unlabelled(vocabulary: Sequence[str], data_dir: Path | None = None) -> 
     """
     path = locate(SOURCE, data_dir)
     rank = dict(zip(vocabulary, itertools.count(), strict=False))
-    tokens: dict[str, np.ndarray] = {}
     try:
-        of_folder = sorted((path / "train" / "unsup").glob("*.txt"))
-        files = _folder_files(path, of_folder) if path.is_dir() else _tarball_files(path, _UNLABELLED_FILE)
-        for name, content in files:
-            if match := _UNLABELLED_FILE.fullmatch(name):
-                tokens[match[1]] = np.array([rank.get(word, -1) for word in _words(path, name, content)], np.int32)
+        tokens = {
+            name: np.array([rank.get(word, -1) for word in words], np.int32)
+            for _, name, words in _read(path, _UNLABELLED)
+        }
     except OSError as error:
         raise DataError(f"{error.filename or path}: cannot be read ({error.strerror or error})") from error
     if not tokens:
@@ -159,18 +156,25 @@ def decode(ids: Iterable[int], vocabulary: Sequence[str]) -> str:
     return " ".join("?" if index == UNKNOWN else vocabulary[index - FIRST_WORD] for index in ids if index > START)
 
 
-def _folder_files(folder: Path, paths: list[Path]) -> Iterator[tuple[str, bytes]]:
+def _read(path: Path, parts: tuple[str, ...]) -> Iterator[tuple[str, str, list[str]]]:
+    """The part, the file's name and the words of each review in these parts of the folder or tarball."""
+    for name, content in _folder_files(path, parts) if path.is_dir() else _tarball_files(path, parts):
+        if match := _REVIEW_FILE.fullmatch(name):
+            yield match[1], match[2], _words(path, name, content)
+
+
+def _folder_files(folder: Path, parts: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
     description = f"Reading {folder.name}"
-    for path in track(paths, description, console=Console(stderr=True), transient=True):
+    for path in track(_paths(folder, parts), description, console=Console(stderr=True), transient=True):
         yield path.as_posix(), path.read_bytes()
 
 
-def _review_paths(folder: Path) -> list[Path]:
-    return sorted(path for split in _SPLITS for label in _LABELS for path in (folder / split / label).glob("*.txt"))
+def _paths(folder: Path, parts: tuple[str, ...]) -> list[Path]:
+    return sorted(path for part in parts for path in (folder / part).glob("*.txt"))
 
 
-def _tarball_files(path: Path, wanted: re.Pattern[str]) -> Iterator[tuple[str, bytes]]:
-    """The name and content of each file wanted, in one pass from front to back."""
+def _tarball_files(path: Path, parts: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+    """The name and content of each review in these parts, in one pass from front to back."""
     with path.open("rb") as file:
         magic = file.read(6)
     if magic[:2] != b"\x1f\x8b" and magic != b"\xfd7zXZ\0":
@@ -184,7 +188,8 @@ def _tarball_files(path: Path, wanted: re.Pattern[str]) -> Iterator[tuple[str, b
         ):
             for member in archive:
                 _refuse_outside(member, path)
-                if wanted.fullmatch(member.name) and (content := archive.extractfile(member)):
+                match = _REVIEW_FILE.fullmatch(member.name)
+                if match and match[1] in parts and (content := archive.extractfile(member)):
                     yield member.name, content.read()
             while stream.read(2**20):  # tarfile stops at the end mark; the checksum comes after it
                 pass
@@ -200,16 +205,13 @@ def _refuse_outside(member: tarfile.TarInfo, path: Path) -> None:
         raise DataError(f"{path}: refused, its member {member.name!r} is a link or a device, not a file")
 
 
-def _index(path: Path, files: Iterable[tuple[str, bytes]]) -> Imdb:
-    """Tokenises the reviews among the files, and ranks their words."""
+def _index(path: Path, files: Iterable[tuple[str, str, list[str]]]) -> Imdb:
+    """Numbers the words of the reviews, and ranks them."""
     numbers: dict[str, int] = {}  # a number for each word, by first appearance
-    reviews: dict[tuple[str, str, str], np.ndarray] = {}
-    for name, content in files:
-        if match := _REVIEW_FILE.fullmatch(name):
-            words = _words(path, name, content)
-            numbered = np.array([numbers.setdefault(word, len(numbers)) for word in words], np.int32)
-            reviews[match[1], match[2], match[3]] = numbered
-    train, test = (_join(path, split, reviews) for split in _SPLITS)
+    reviews: dict[tuple[str, str], np.ndarray] = {}
+    for part, name, words in files:
+        reviews[part, name] = np.array([numbers.setdefault(word, len(numbers)) for word in words], np.int32)
+    train, test = (_join(path, parts, reviews) for parts in _PARTS.values())
 
     # Words of one count are ranked by the alphabet, whatever the order of the files in the source.
     words_in_order = sorted(numbers)
@@ -229,13 +231,15 @@ def _words(path: Path, name: str, content: bytes) -> list[str]:
         raise DataError(f"{path}: damaged, {name} is not UTF-8 text; fetch it again") from error
 
 
-def _join(path: Path, split: str, reviews: dict[tuple[str, str, str], np.ndarray]) -> Reviews:
-    keys = sorted(key for key in reviews if key[0] == split)
-    for label in _LABELS:
-        if not any(key[1] == label for key in keys):
-            raise DataError(f"{path}: expected reviews in {split}/{label}, found none")
+def _join(path: Path, parts: tuple[str, str], reviews: dict[tuple[str, str], np.ndarray]) -> Reviews:
+    """The reviews of a half, the negative part first."""
+    keys = sorted(key for key in reviews if key[0] in parts)
+    for part in parts:
+        if not any(key[0] == part for key in keys):
+            raise DataError(f"{path}: expected reviews in {part}, found none")
     tokens = [reviews[key] for key in keys]
-    return Reviews(np.concatenate(tokens), _offsets(tokens), np.array([key[1] == "pos" for key in keys], np.int32))
+    positive = [part == parts[1] for part, _ in keys]
+    return Reviews(np.concatenate(tokens), _offsets(tokens), np.array(positive, np.int32))
 
 
 def _offsets(tokens: Iterable[Sized]) -> np.ndarray:
@@ -244,7 +248,7 @@ def _offsets(tokens: Iterable[Sized]) -> np.ndarray:
 
 def _fingerprint(path: Path) -> str:
     """Changes when the source does: the path, size and time of the tarball, or of every review of a folder."""
-    stats = [(file, file.stat()) for file in (_review_paths(path) if path.is_dir() else [path])]
+    stats = [(file, file.stat()) for file in (_paths(path, _LABELLED) if path.is_dir() else [path])]
     facts = [_EDITION, *((os.fspath(file.resolve()), stat.st_size, stat.st_mtime_ns) for file, stat in stats)]
     return hashlib.sha256(repr(facts).encode()).hexdigest()
 
@@ -256,7 +260,7 @@ def _load_cache(cache: Path, fingerprint: str) -> Imdb | None:
         with cache.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             if str(arrays["fingerprint"]) != fingerprint:
                 return None
-            train, test = (Reviews(*(arrays[f"{split}_{name}"] for name in Reviews._fields)) for split in _SPLITS)
+            train, test = (Reviews(*(arrays[f"{split}_{name}"] for name in Reviews._fields)) for split in _PARTS)
             return Imdb(train, test, arrays["vocabulary"].tobytes().decode("utf-8").splitlines())
     except (OSError, EOFError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error):
         return None
