@@ -6,12 +6,13 @@ from typing import Any
 
 import jax
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from jaxlstm.runs import count_parameters
 
 console = Console()
+VALIDATION = "validation_"  # what the names of such metrics begin with
 
 
 def show_parameters(title: str, params: Any) -> None:
@@ -43,20 +44,28 @@ def progress_bar(title: str, epochs: int) -> Iterator[Callable[[list[dict[str, f
     """A bar over the epochs with the time left; the function it hands out is `fit`'s `on_epochs`."""
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=12),  # so that a line of 80 columns has room for the metrics
         MofNCompleteColumn(),
-        TextColumn("epochs"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        TextColumn("{task.fields[time]}"),
         TextColumn("{task.fields[metrics]}"),
     )
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task(title, total=epochs, metrics="compiling")
+        task = progress.add_task(title, total=epochs, metrics="compiling", time="left")
 
         def update(rows: list[dict[str, float]]) -> None:
-            last = rows[-1] if rows else {}
-            shown = "  ".join(f"{name} {value:.4g}" for name, value in last.items() if name != "epoch")
-            progress.update(task, completed=len(rows), metrics=shown or "compiling")
+            shown = metrics_line(rows[-1]) if rows else "compiling"
+            progress.update(task, completed=len(rows), metrics=shown, time="left" if len(rows) < epochs else "")
 
         yield update
+
+
+def metrics_line(row: dict[str, float]) -> str:
+    """The metrics of an epoch in few characters, those of validation in brackets behind those of training."""
+    names = dict.fromkeys(name.removeprefix(VALIDATION) for name in row if name != "epoch")
+    parts = []
+    for name in names:
+        values = [f"{row[name]:.4g}"] if name in row else []
+        values += [f"({row[VALIDATION + name]:.4g})"] if VALIDATION + name in row else []
+        parts.append(" ".join([name, *values]))
+    return "  ".join([*parts, "(validation)"] if any(name.startswith(VALIDATION) for name in row) else parts)

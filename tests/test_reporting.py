@@ -1,0 +1,28 @@
+"""What a run shows while it trains."""
+
+import io
+
+from rich.console import Console
+
+from jaxlstm import reporting
+
+ROW = {"epoch": 2, "loss": 0.33041, "accuracy": 0.85, "validation_loss": 0.25223, "validation_auc": 0.9}
+
+
+def test_validation_stands_in_brackets():
+    assert reporting.metrics_line(ROW) == "loss 0.3304 (0.2522)  accuracy 0.85  auc (0.9)  (validation)"
+    assert reporting.metrics_line({"epoch": 1, "loss": 2.0}) == "loss 2"
+
+
+def test_a_line_holds_time_and_metrics(monkeypatch):
+    file = io.StringIO()
+    monkeypatch.setattr(reporting, "console", Console(file=file, width=80, force_terminal=True, color_system=None))
+    with reporting.progress_bar("forget bias 0, length 12", 2) as show:
+        show([])
+        show([ROW | {"epoch": 1}])
+        show([ROW | {"epoch": 1}, ROW])
+    last = file.getvalue().replace("\r", "\n").split("2/2")
+    assert last[0].splitlines()[-1].endswith("forget bias 0, length 12 ━━━━━━━━━━━━ ")
+    assert "loss 0.3304 (0.2522)" in last[1]
+    assert " left " in last[0]
+    assert " left " not in last[1].splitlines()[0]
