@@ -42,9 +42,11 @@ def show_result(result: dict[str, Any]) -> None:
 @contextmanager
 def progress_bar(title: str, epochs: int) -> Iterator[Callable[[list[dict[str, float]]], None]]:
     """A bar over the epochs with the time left; the function it hands out is `fit`'s `on_epochs`."""
+    bar, counts, time, left = 12, 2 * len(str(epochs)) + 1, 5, 4  # widths, a space between each two
+    room = console.width - (len(title) + bar + counts + time + left + 5)
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar_width=12),  # so that a line of 80 columns has room for the metrics
+        BarColumn(bar),
         MofNCompleteColumn(),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         TextColumn("{task.fields[time]}"),
@@ -55,6 +57,7 @@ def progress_bar(title: str, epochs: int) -> Iterator[Callable[[list[dict[str, f
 
         def update(rows: list[dict[str, float]]) -> None:
             shown = metrics_line(rows[-1]) if rows else "compiling"
+            shown = shown if len(shown) <= room else f"{shown[: max(room - 1, 0)]}…"
             progress.update(task, completed=len(rows), metrics=shown, time="left" if len(rows) < epochs else "")
 
         yield update
