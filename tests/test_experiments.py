@@ -299,7 +299,7 @@ def test_sentiment_pretrained(tmp_path, reviews, monkeypatch):
         read.append((len(parts.texts), len(unlabelled.labels), len(parts.train.ids), len(parts.validation.ids)))
         learnt, seconds = original(run, params, parts, unlabelled, *rest)
         assert not np.array_equal(learnt.embeddings[0], params.embeddings[0])
-        assert np.std(learnt.embeddings[0]) == pytest.approx(np.std(params.embeddings[0]), rel=1e-5)
+        assert float(np.std(learnt.embeddings[0])) == pytest.approx(float(np.std(params.embeddings[0])), rel=1e-5)
         for kept, before in zip(jax.tree.leaves(learnt[1:]), jax.tree.leaves(params[1:]), strict=True):
             np.testing.assert_array_equal(kept, before)
         return learnt, seconds
