@@ -78,7 +78,7 @@ class Config(Settings):
     patience: int = 10
     """Epochs without a better validation AUC after which training stops."""
     ngram: int = 0
-    """Order of n-gram models counted on the same text, whose score is also added to the LSTMs'; 0 for none."""
+    """Order of n-gram models counted on the same text, whose score joins the LSTMs' in the figures; 0 for none."""
     genesis_weight: float = 0.1
     """How much a character of Genesis counts for in them, beside one of the Declaration."""
     identifiers: bool = False

@@ -174,10 +174,9 @@ def main(
     run.save_parameters(spellers.params, "character_models")
 
     def ask(texts: list[str]) -> dict[str, np.ndarray]:
-        of_characters = model_log_p(spellers.params, texts, alphabets, alphabet.size)
         scores = {
             "classifier": map_batches(_prefix_log_p, classifier.params, encode_all(texts, alphabet), 256),
-            "character_models": of_characters,
+            "character_models": model_log_p(spellers.params, texts, alphabets, alphabet.size),
         }
         return {name: _normalised(values)[:, np.array(config.lengths) - 1] for name, values in scores.items()}
 
@@ -416,13 +415,9 @@ def _normalised(log_p: np.ndarray) -> np.ndarray:
 
 def weights_of_the_classifier(scores: dict[str, np.ndarray], labels: np.ndarray) -> list[float]:
     """For each length, by how much to multiply the classifier's score to be right most often beside the other's."""
-    weights = []
-    for of_classifier, of_models in zip(
-        *(scores[name].swapaxes(0, 1) for name in ("classifier", "character_models")), strict=True
-    ):
-        right = [np.mean((of_models + weight * of_classifier).argmax(axis=-1) == labels) for weight in WEIGHTS]
-        weights.append(WEIGHTS[int(np.argmax(right))])
-    return weights
+    sums = (scores["character_models"] + weight * scores["classifier"] for weight in WEIGHTS)
+    right = [(scores.argmax(axis=-1) == labels[:, None]).mean(axis=0) for scores in sums]  # [weights, lengths]
+    return [WEIGHTS[best] for best in np.argmax(right, axis=0)]
 
 
 def closest_languages(matrix: np.ndarray, pairs: int) -> list[int]:

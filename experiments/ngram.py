@@ -62,7 +62,7 @@ class _Counts(NamedTuple):
         n_context = _look_up(self.contexts, self.n_contexts, contexts)
         n_gram = _look_up(self.grams, self.n_grams, contexts * num_symbols + symbols)
         different = _look_up(self.contexts, self.different, contexts)
-        return np.where(n_context > 0, (n_gram + different * p) / np.where(n_context > 0, n_context + different, 1), p)
+        return np.where(n_context > 0, (n_gram + different * p) / np.maximum(n_context + different, 1), p)
 
 
 def _count(texts: Sequence[tuple[np.ndarray, float]], before: int, num_symbols: int) -> _Counts:

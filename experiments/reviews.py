@@ -1,6 +1,7 @@
 """What the sentiment system reads: reviews to learn from, to choose on and to be measured on, as ids and in batches."""
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -9,7 +10,7 @@ import numpy as np
 from experiments.session import Options, batch_size_for
 from jaxlstm.batches import Batches, Stream, batches_by_length, batches_of
 from jaxlstm.data import imdb
-from jaxlstm.data.bigrams import bigram_ids, frequent_bigrams
+from jaxlstm.data.bigrams import bigram_finder, frequent_bigrams
 from jaxlstm.runs import Run, write_json
 
 WIDTHS = (0.25, 0.375, 0.5, 0.625, 0.75, 1.0)  # of --length: what a batch by length may be cut to
@@ -38,15 +39,16 @@ def read_parts(run: Run, reviews: imdb.Imdb, key_split: jax.Array, key_test: jax
     words = imdb.encode(reviews.train, config.num_words, config.length)
     rows, held_out = split_rows(key_split, len(words), config)
     labelled = rows[: None if config.labelled is None else config.labelled - len(held_out)]
-    bigrams = None
+    find = None
     if config.bigrams:
         bigrams = frequent_bigrams(words[rows], config.bigrams, imdb.FIRST_WORD)
         write_json(run.folder / "bigrams.json", bigrams.tolist())
+        find = bigram_finder(bigrams)
     test_rows = np.asarray(jax.random.permutation(key_test, len(reviews.test.labels)))[: config.max_reviews]
     test_words = imdb.encode(reviews.test, config.num_words, config.length)
 
     def examples(words: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> Examples:
-        return Examples(with_bigrams(words[rows], bigrams), labels[rows].astype(np.float32))
+        return Examples(with_bigrams(words[rows], find), labels[rows].astype(np.float32))
 
     return Parts(
         examples(words, reviews.train.labels, labelled),
@@ -68,9 +70,9 @@ def split_rows(key: jax.Array, count: int, config: Any) -> tuple[np.ndarray, np.
     return rest, order[:held_out]
 
 
-def with_bigrams(ids: np.ndarray, bigrams: np.ndarray | None) -> np.ndarray:
-    """Ids [N, T] -> [N, T, 2], the pair's id beside each word's; without bigrams the ids."""
-    return ids if bigrams is None else np.stack([ids, bigram_ids(ids, bigrams)], axis=-1)
+def with_bigrams(ids: np.ndarray, find: Callable[[np.ndarray], np.ndarray] | None) -> np.ndarray:
+    """Ids [N, T] -> [N, T, 2], the pair's id beside each word's, as `bigram_finder` gives it; without one the ids."""
+    return ids if find is None else np.stack([ids, find(ids)], axis=-1)
 
 
 def words_of(ids: Any) -> Any:

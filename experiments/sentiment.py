@@ -33,6 +33,7 @@ from experiments.session import Options, begin, follow, require_at_least, requir
 from jaxlstm import losses, models, plots
 from jaxlstm.batches import map_batches
 from jaxlstm.data import imdb
+from jaxlstm.data.bigrams import bigram_finder
 from jaxlstm.deploy.model import Input, Model
 from jaxlstm.deploy.predictor import Predictor
 from jaxlstm.errors import UserError
@@ -126,6 +127,8 @@ class Config(Settings):
 POOLED = Config(
     num_words=20_000,
     length=400,
+    embedding_size=64,
+    hidden_size=64,
     pooled=True,
     dropout=0.5,
     recurrent_dropout=0.0,
@@ -136,10 +139,8 @@ POOLED = Config(
 )
 PRESETS = named(
     original=Config(),
-    best=replace(
-        POOLED, baseline=True, bigrams=100_000, embedding_size=64, hidden_size=64, learning_rate=0.006, epochs=1
-    ),
-    pretrained=replace(POOLED, embedding_size=64, hidden_size=64, learning_rate=0.004, epochs=4, pretraining_epochs=3),
+    best=replace(POOLED, baseline=True, bigrams=100_000, learning_rate=0.006, epochs=1),
+    pretrained=replace(POOLED, learning_rate=0.004, epochs=4, pretraining_epochs=3),
 )
 
 
@@ -283,7 +284,7 @@ def deployed(run: Run) -> dict[str, Model]:
 def predictor(run: Run) -> Callable[[Sequence[str | np.ndarray]], np.ndarray]:
     """N reviews, as texts or as ids [T] -> the probability [N] that each is positive; their last words are read."""
     config, vocabulary = run.config, run.read_json("vocabulary.json")
-    bigrams = np.array(run.read_json("bigrams.json")) if config.bigrams else None
+    find = bigram_finder(np.reshape(run.read_json("bigrams.json"), (-1, 2))) if config.bigrams else None
     lengths = [length for length in (8, 16, 32, 64, 128, 256) if length < config.length]
     ask = Predictor(deployed(run)["sentiment"], [*lengths, config.length])
 
@@ -293,7 +294,7 @@ def predictor(run: Run) -> Callable[[Sequence[str | np.ndarray]], np.ndarray]:
             ids = ids[ids != imdb.PADDING]
         else:
             ids = np.asarray(review)[-config.length :]
-        return with_bigrams(ids[None], bigrams)[0]
+        return with_bigrams(ids[None], find)[0]
 
     def predict(reviews: Sequence[str | np.ndarray]) -> np.ndarray:
         require_texts(reviews)

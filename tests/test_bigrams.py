@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from jaxlstm.data.bigrams import OTHER, bigram_ids, frequent_bigrams
+from jaxlstm.data.bigrams import OTHER, bigram_finder, frequent_bigrams
 
 IDS = np.array([[3, 4, 3, 4, 5], [0, 1, 3, 4, 5], [0, 0, 4, 5, 2]])
 
@@ -19,11 +19,11 @@ def test_the_pairs_of_most_rows_come_first():
 
 def test_a_pair_is_found_at_its_second_word():
     bigrams = np.array([[4, 5], [3, 4]])
-    found = bigram_ids(IDS, bigrams)
+    found = bigram_finder(bigrams)(IDS)
     np.testing.assert_array_equal(
         found, [[OTHER, 2, OTHER, 2, 1], [OTHER, OTHER, OTHER, 2, 1], [OTHER] * 3 + [1, OTHER]]
     )
-    np.testing.assert_array_equal(bigram_ids(IDS, bigrams[:0]), np.zeros(IDS.shape))
+    np.testing.assert_array_equal(bigram_finder(bigrams[:0])(IDS), np.zeros(IDS.shape))
 
 
 def test_many_pairs_are_found_as_a_dictionary_finds_them():
@@ -32,4 +32,4 @@ def test_many_pairs_are_found_as_a_dictionary_finds_them():
     number = {tuple(pair): index for index, pair in enumerate(bigrams.tolist(), 1)}
     assert len(number) == 300
     expected = [[OTHER, *(number.get(pair, OTHER) for pair in pairwise(row))] for row in ids.tolist()]
-    np.testing.assert_array_equal(bigram_ids(ids, bigrams), expected)
+    np.testing.assert_array_equal(bigram_finder(bigrams)(ids), expected)

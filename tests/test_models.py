@@ -110,7 +110,7 @@ def test_the_vectors_of_a_steps_symbols_stand_beside_each_other():
     joined = jnp.concatenate([params.embeddings[0][words], params.embeddings[1][others]], axis=-1)
     together = models.classify_pooled(params._replace(embeddings=(joined,)), ids[..., 0] * 12 + ids[..., 1], mask)
     np.testing.assert_allclose(models.classify_pooled(params, ids, mask), together, rtol=1e-6)
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(ValueError, match=r"^embedding_size: expected 2, one for each vocabulary, got 1$"):
         models.init_pooled_classifier(KEY, (9, 12), 4, 5, 3)
 
 

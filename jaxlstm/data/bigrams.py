@@ -4,6 +4,8 @@ The pairs that stand in most sequences make a vocabulary (bigrams beside words: 
 is its place there, counted from 1; 0 stands for every other pair.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 OTHER = 0
@@ -28,18 +30,24 @@ def frequent_bigrams(ids: np.ndarray, count: int, first: int = 0) -> np.ndarray:
     return np.stack([kept >> 32, kept & 0xFFFFFFFF], axis=1).astype(np.int32)
 
 
-def bigram_ids(ids: np.ndarray, bigrams: np.ndarray) -> np.ndarray:
-    """Ids [N, T] -> [N, T] int32: at each step the id of its pair with the step before it, OTHER at the first."""
-    found = np.full(ids.shape, OTHER, np.int32)
-    if not len(bigrams):
-        return found
+def bigram_finder(bigrams: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Pairs [K, 2] -> a function of ids [N, T] that gives [N, T] int32, the id of each step's pair with the one before.
+
+    At the first step it is OTHER. The pairs are sorted once, here.
+    """
     known = _keys(bigrams[:, 0], bigrams[:, 1])
     order = np.argsort(known)
     known = known[order]
-    keys = _keys(ids[:, :-1], ids[:, 1:])
-    place = np.minimum(np.searchsorted(known, keys), len(known) - 1)
-    found[:, 1:] = np.where(known[place] == keys, order[place] + 1, OTHER)
-    return found
+
+    def find(ids: np.ndarray) -> np.ndarray:
+        found = np.full(ids.shape, OTHER, np.int32)
+        if len(known):
+            keys = _keys(ids[:, :-1], ids[:, 1:])
+            place = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+            found[:, 1:] = np.where(known[place] == keys, order[place] + 1, OTHER)
+        return found
+
+    return find
 
 
 def _keys(before: np.ndarray, after: np.ndarray) -> np.ndarray:

@@ -126,8 +126,8 @@ def time_major(graph: Graph, xs: str) -> str:
     return graph.add("Transpose", xs, perm=[1, 0, 2])
 
 
-def compacted(graph: Graph, mask: str, ids: str) -> tuple[str, str]:
-    """The valid ids of each sequence at its left, and how many there are: (ids [B, T], lengths [B] int32).
+def compacted(graph: Graph, mask: str, *ids: str) -> tuple[list[str], str]:
+    """The valid ids of each sequence at its left, and how many there are: (ids [B, T] each, lengths [B] int32).
 
     A masked step leaves the state as it is, so the final state of any mask, with padding on the left
     or holes, is that of the valid steps moved together. They keep their order: a valid step is sorted
@@ -140,7 +140,8 @@ def compacted(graph: Graph, mask: str, ids: str) -> tuple[str, str]:
     behind = graph.add("Mul", graph.add("Sub", one, valid), steps)
     order = graph.add_many("TopK", 2, graph.add("Add", position, behind), steps, axis=1, largest=0, sorted=1)[1]
     lengths = graph.add("ReduceSum", valid, one, keepdims=0)
-    return graph.add("GatherElements", ids, order, axis=1), graph.add("Cast", lengths, to=onnx.TensorProto.INT32)
+    moved = [graph.add("GatherElements", each, order, axis=1) for each in ids]
+    return moved, graph.add("Cast", lengths, to=onnx.TensorProto.INT32)
 
 
 def _int64(graph: Graph, ids: str) -> str:

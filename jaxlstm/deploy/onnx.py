@@ -70,7 +70,7 @@ def classify(graph: Graph, params: ClassifierParams, inputs: str, *, mask: str =
     if mask:
         if params.embedding is None:
             raise ValueError("mask: expected lengths where the inputs are vectors, got a mask")
-        inputs, lengths = compacted(graph, mask, inputs)
+        (inputs,), lengths = compacted(graph, mask, inputs)
     xs = inputs if params.embedding is None else embed(graph, params.embedding, inputs)
     h, _, _ = lstm(graph, params.lstm, time_major(graph, xs), lengths)
     return dense(graph, params.head, graph.add("Squeeze", h, graph.constant([0], np.int64)))
@@ -83,9 +83,8 @@ def classify_pooled(graph: Graph, params: PooledClassifierParams, ids: str, mask
         symbols = [
             graph.add("Gather", ids, graph.constant(index, np.int64), axis=2) for index in range(len(params.embeddings))
         ]
-    moved = [compacted(graph, mask, ids) for ids in symbols]
-    lengths = moved[0][1]
-    vectors = [embed(graph, embedding, ids) for embedding, (ids, _) in zip(params.embeddings, moved, strict=True)]
+    moved, lengths = compacted(graph, mask, *symbols)
+    vectors = [embed(graph, embedding, ids) for embedding, ids in zip(params.embeddings, moved, strict=True)]
     xs = time_major(graph, graph.add("Concat", *vectors, axis=-1))
     _, _, ys = lstm(graph, BidirectionalParams(params.forward, params.backward), xs, lengths)
     zero, zeros = graph.constant([0], np.int64), graph.constant(0, np.float32)

@@ -42,11 +42,13 @@ def init_pooled_classifier(
     Raises:
       ValueError: sequences of different lengths.
     """
-    sizes = list(zip(np.ravel(vocabulary_size).tolist(), np.ravel(embedding_size).tolist(), strict=True))
+    symbols, widths = np.ravel(vocabulary_size).tolist(), np.ravel(embedding_size).tolist()
+    if len(symbols) != len(widths):
+        raise ValueError(f"embedding_size: expected {len(symbols)}, one for each vocabulary, got {len(widths)}")
     key_embedding, key_forward, key_backward, key_head = jax.random.split(key, 4)
-    keys = [key_embedding, *(jax.random.fold_in(key_embedding, number) for number in range(1, len(sizes)))]
-    embeddings = tuple(init_embedding(key, symbols, size) for key, (symbols, size) in zip(keys, sizes, strict=True))
-    width = sum(embedding.shape[1] for embedding in embeddings)
+    keys = [key_embedding, *(jax.random.fold_in(key_embedding, number) for number in range(1, len(symbols)))]
+    embeddings = tuple(map(init_embedding, keys, symbols, widths))
+    width = sum(widths)
     return PooledClassifierParams(
         embeddings,
         init_lstm(key_forward, width, hidden_size),

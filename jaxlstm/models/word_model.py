@@ -1,9 +1,9 @@
 """The next word, and the one before: language models in both directions over one embedding.
 
 Where the vectors of words come from, when there is more text than labels (Dai & Le 2015; in both directions Peters et
-al. 2018). A word's logit is the product of its own
-vector with what a dense layer makes of the LSTM's output (tied weights: Press & Wolf 2017), and in training the sum
-over all words is estimated from some that are drawn (`losses.sampled_cross_entropy`).
+al. 2018). A word's logit is the product of its own vector with what a dense layer makes of the LSTM's output (tied
+weights: Press & Wolf 2017), and in training the sum over all words is estimated from some that are drawn
+(`losses.sampled_cross_entropy`).
 """
 
 from typing import NamedTuple
