@@ -318,7 +318,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", choices=("gpu", "cpu"), default="gpu", help="cpu to try the script itself")
     parser.add_argument("--tiny", action="store_true", help="sizes that take no time")
     parser.add_argument("--only", help="what has this in its name, such as 'correct', 'pallas' or 'time long'")
-    parser.add_argument("--cpu-vs-gpu", action="store_true", help="instead: sequences per second on both")
+    parser.add_argument(
+        "--cpu-vs-gpu",
+        action="store_true",
+        help="instead: sequences per second on both; `benchmarks.throughput` draws them",
+    )
     return parser.parse_args(arguments)
 
 
