@@ -9,11 +9,10 @@ teaches all lengths up to its own. The character models, one LSTM for each langu
 (`jax.vmap`), and the string belongs to the one that gives it the highest probability, log P(s | language).
 """
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -23,28 +22,27 @@ import tyro
 from sklearn.metrics import confusion_matrix
 
 from experiments.contrast import log_p_of
+from experiments.declarations import (
+    LANGUAGES,
+    Parts,
+    count_characters,
+    draw_windows,
+    encode_all,
+    frequent_characters,
+    load_parts,
+    on_device,
+    spaced_windows,
+)
 from experiments.identifiers import ask_identifiers
 from experiments.presets import Settings, named
 from experiments.session import Options, begin, follow, require_at_least, require_texts, run_to_use
 from jaxlstm import losses, models, plots
 from jaxlstm.batches import generated, map_batches
-from jaxlstm.data.text import START, UNKNOWN, Alphabet, alphabet_of, split_words
-from jaxlstm.data.udhr import load_udhr
-from jaxlstm.errors import DataError, UserError
+from jaxlstm.data.text import START, UNKNOWN, Alphabet, alphabet_of
+from jaxlstm.errors import UserError
 from jaxlstm.reporting import console, show_parameters, show_result
 from jaxlstm.runs import Run, write_json
 from jaxlstm.training import EarlyStopping, Fitted, fit
-
-# ISO 639-1, and the text in the Declaration's corpus: what both Lingua and py3langid know, of it.
-LANGUAGES = {
-    "af": "afr", "ar": "arb", "be": "bel", "bg": "bul", "bs": "bos_latn", "ca": "cat", "cs": "ces", "cy": "cym",
-    "da": "dan", "de": "deu", "el": "ell_monotonic", "en": "eng", "es": "spa", "et": "est", "eu": "eus",
-    "fa": "pes_1", "fi": "fin", "fr": "fra", "ga": "gle", "he": "heb", "hi": "hin", "hr": "hrv", "hu": "hun",
-    "id": "ind", "is": "isl", "it": "ita", "ja": "jpn", "ko": "kor", "lt": "lit", "lv": "lav", "mk": "mkd",
-    "ms": "mly_latn", "nl": "nld", "nn": "nno", "pl": "pol", "pt": "por_PT", "ro": "ron", "ru": "rus",
-    "sk": "slk", "sl": "slv", "sq": "als", "sr": "srp_cyrl", "sv": "swe", "sw": "swh", "th": "tha", "tl": "tgl",
-    "tr": "tur", "uk": "ukr", "vi": "vie", "zh": "cmn_hans",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -116,26 +114,10 @@ class Config(Settings):
 
 PRESETS = named(original=Config(), best=Config(model_size=96, epochs=24, model_epochs=30))
 
-
 # Windows of each language's validation text; those of all of them are looked at after each epoch.
 VALIDATION_WINDOWS = 25
 WEIGHTS = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0)  # of the classifier beside the character models
 PAIRS_SHOWN = 6  # of the languages taken for each other most often
-
-
-class Parts(NamedTuple):
-    """The text in each language: to learn from, to choose the epoch on, to be measured on."""
-
-    train: list[str]
-    validation: list[str]
-    test: list[str]
-
-
-class Texts(NamedTuple):
-    """The texts in L languages as integers."""
-
-    ids: jax.Array  # [L, N] int32, padded at the right
-    sizes: jax.Array  # [L] int32
 
 
 def main(
@@ -161,8 +143,8 @@ def main(
     config = run.config
     parts = load_parts(config, options)
     console.print(
-        f"{len(config.languages)} languages: {_size(parts.train):,} characters to learn from, "
-        f"{_size(parts.validation):,} to choose the epoch on, {_size(parts.test):,} held out"
+        f"{len(config.languages)} languages: {count_characters(parts.train):,} characters to learn from, "
+        f"{count_characters(parts.validation):,} to choose the epoch on, {count_characters(parts.test):,} held out"
     )
     key_classifier, key_models = jax.random.split(jax.random.key(config.seed))
     alphabet = alphabet_of(*parts.train)
@@ -211,59 +193,6 @@ def main(
     show_result(run.finish(metrics, {}, params, classifier.seconds + spellers.seconds))
 
 
-def load_parts(config: Config, options: Options) -> Parts:
-    """The Declaration in each language, cut into its parts."""
-    texts = [load_udhr(LANGUAGES[code], options.data_dir) for code in config.languages]
-    learnt, test = zip(*(split_words(text, config.train_fraction) for text in texts), strict=True)
-    train, validation = zip(*(split_words(text, 1 - config.validation_fraction) for text in learnt), strict=True)
-    parts = Parts(list(train), list(validation), list(test))
-    for name, part in parts._asdict().items():
-        for code, text in zip(config.languages, part, strict=True):
-            if len(text) < config.lengths[-1]:
-                raise DataError(
-                    f"--lengths: expected at most {len(text)}, the characters of the {name} text in {code!r}, "
-                    f"got {config.lengths[-1]}"
-                )
-    return parts
-
-
-def _size(texts: Sequence[str]) -> int:
-    return sum(map(len, texts))
-
-
-def frequent_characters(text: str, count: int) -> Alphabet:
-    """The alphabet of a text, its most frequent characters only."""
-    return alphabet_of("".join(character for character, _ in Counter(text).most_common(count)))
-
-
-def spaced_windows(texts: Sequence[str], length: int, count: int) -> tuple[list[str], np.ndarray]:
-    """`count` windows of each text, evenly spaced, and the number of the text that each is of."""
-    starts = [np.linspace(0, len(text) - length, count).astype(int) for text in texts]
-    found = [text[start : start + length] for text, of_text in zip(texts, starts, strict=True) for start in of_text]
-    return found, np.repeat(np.arange(len(texts)), count)
-
-
-def encode_all(texts: Sequence[str], alphabet: Alphabet) -> np.ndarray:
-    """N texts of T characters -> [N, T]."""
-    return alphabet.encode("".join(texts)).reshape(len(texts), -1)
-
-
-def on_device(texts: Sequence[str], alphabets: Sequence[Alphabet]) -> Texts:
-    """The texts, each by its own alphabet."""
-    ids = [alphabet.encode(text) for text, alphabet in zip(texts, alphabets, strict=True)]
-    longest = max(map(len, ids))
-    padded = [np.pad(of_text, (0, longest - len(of_text))) for of_text in ids]
-    return Texts(jnp.asarray(padded), jnp.array([len(of_text) for of_text in ids]))
-
-
-def draw_windows(key: jax.Array, texts: Texts, languages: jax.Array, length: int, unknown: float) -> jax.Array:
-    """A window at random of each of the languages [B] -> [B, length], a share of its characters hidden."""
-    key_starts, key_unknown = jax.random.split(key)
-    starts = jax.random.randint(key_starts, languages.shape, 0, texts.sizes[languages] - length + 1)
-    ids = texts.ids[languages[:, None], starts[:, None] + jnp.arange(length)]
-    return jnp.where(jax.random.bernoulli(key_unknown, unknown, ids.shape), UNKNOWN, ids)
-
-
 def train_classifier(run: Run, options: Options, parts: Parts, alphabet: Alphabet, key: jax.Array) -> Fitted:
     """Trains the classifier, on windows of all languages together."""
     config = run.config
@@ -297,7 +226,7 @@ def train_classifier(run: Run, options: Options, parts: Parts, alphabet: Alphabe
             "accuracy": float(right[:, np.array(config.lengths) - 1].mean()),
         }
 
-    steps = max(1, _size(parts.train) // (config.batch_size * length))
+    steps = max(1, count_characters(parts.train) // (config.batch_size * length))
     return _fit(
         run,
         options,
@@ -343,7 +272,7 @@ def train_models(run: Run, options: Options, parts: Parts, alphabets: Sequence[A
     def nats(params: models.TaggerParams) -> jax.Array:
         return -jnp.mean(jax.vmap(log_p_of)(params, jnp.asarray(validation)))
 
-    steps = max(1, _size(parts.train) // (len(alphabets) * config.model_batch_size * length))
+    steps = max(1, count_characters(parts.train) // (len(alphabets) * config.model_batch_size * length))
     return _fit(
         run, options, "character-models", loss, params, draw, steps, key_training,
         lambda params: {"loss": float(nats(params))}, config.model_rate, config.model_epochs,

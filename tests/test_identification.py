@@ -12,7 +12,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from test_experiments import check_result, error_of, rows_of, run
 
-from experiments import identifiers, langid, manylang
+from experiments import declarations, identifiers, langid, manylang
 from experiments.__main__ import main
 from experiments.contrast import score_of
 from experiments.ngram import window_log_p
@@ -197,7 +197,7 @@ def test_the_characters_that_a_model_does_not_tell_apart_share_one_probability()
 
 
 def test_windows_are_spaced_over_the_whole_text():
-    found, labels = manylang.spaced_windows(["abcdefg", "xyz"], 3, 3)
+    found, labels = declarations.spaced_windows(["abcdefg", "xyz"], 3, 3)
     assert found == ["abc", "cde", "efg", "xyz", "xyz", "xyz"]
     np.testing.assert_array_equal(labels, [0, 0, 0, 1, 1, 1])
 
@@ -210,13 +210,13 @@ def test_the_closest_languages_are_those_taken_for_each_other():
 
 def test_training_windows_come_from_their_language_and_lie_inside_its_text():
     alphabet = Alphabet("abcdxyz")
-    texts = manylang.on_device(["abcd" * 3, "xyz" * 2], [alphabet, alphabet])
+    texts = declarations.on_device(["abcd" * 3, "xyz" * 2], [alphabet, alphabet])
     languages = jnp.array([0, 1] * 200)
-    found = np.asarray(manylang.draw_windows(KEY, texts, languages, 5, 0.0))
+    found = np.asarray(declarations.draw_windows(KEY, texts, languages, 5, 0.0))
     strings = [alphabet.decode(row) for row in found]
     assert set(strings[::2]) == {("abcd" * 3)[at : at + 5] for at in range(8)}
     assert set(strings[1::2]) == {"xyzxy", "yzxyz"}
-    hidden = np.asarray(manylang.draw_windows(KEY, texts, languages, 5, 0.25)) == manylang.UNKNOWN
+    hidden = np.asarray(declarations.draw_windows(KEY, texts, languages, 5, 0.25)) == declarations.UNKNOWN
     assert abs(hidden.mean() - 0.25) < 5 * np.sqrt(0.25 * 0.75 / hidden.size)
 
 
