@@ -4,7 +4,6 @@
 return a scalar; over nothing at all it is 0.
 """
 
-import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
@@ -22,29 +21,6 @@ def cross_entropy(logits: Array, labels: Array, mask: Array | None = None) -> Ar
     if mask is not None:
         logits = jnp.where(mask[..., None], logits, 0)
     return masked_mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels), mask)
-
-
-def sampled_cross_entropy(
-    logits: Array, labels: Array, sampled_logits: Array, sampled: Array, log_rate: Array, mask: Array | None = None
-) -> Array:
-    """Cross-entropy over very many labels, the sum over all of them estimated from some (Jean et al. 2015).
-
-    Args:
-      logits: [...], of the labels.
-      labels: integers [...].
-      sampled_logits: [..., K], of labels that were drawn.
-      sampled: integers [K], which ones.
-      log_rate: [V], for each label the logarithm of how often it is drawn in the mean.
-      mask: [...].
-    """
-    own = (logits - log_rate[labels])[..., None]
-    others = jnp.where(labels[..., None] == sampled, -jnp.inf, sampled_logits - log_rate[sampled])
-    if mask is not None:
-        own, others = jnp.where(mask[..., None], own, 0), jnp.where(mask[..., None], others, 0)
-    largest = jnp.maximum(own[..., 0], others.max(axis=-1))
-    largest = jax.lax.stop_gradient(largest)[..., None]
-    total = jnp.exp(own - largest)[..., 0] + jnp.exp(others - largest).sum(axis=-1)
-    return masked_mean(jnp.log(total) + largest[..., 0] - own[..., 0], mask)
 
 
 def binary_cross_entropy(logits: Array, labels: Array, mask: Array | None = None) -> Array:

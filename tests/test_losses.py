@@ -56,36 +56,3 @@ def test_what_is_masked_may_be_nan():
 
 def test_nothing_left_is_zero():
     assert losses.masked_mean(jnp.ones(3), jnp.zeros(3, bool)) == 0
-
-
-def test_a_sum_estimated_from_every_label_is_the_sum_over_all_of_them():
-    everything = jnp.arange(4)
-    picked = jnp.take_along_axis(jnp.asarray(LOGITS), LABELS[..., None], axis=-1)[..., 0]
-    got = losses.sampled_cross_entropy(picked, LABELS, LOGITS, everything, jnp.zeros(4), MASK)
-    assert got == pytest.approx(float(losses.cross_entropy(LOGITS, LABELS, MASK)), rel=1e-5)
-
-
-def test_labels_drawn_more_often_count_for_less():
-    """Drawn uniformly or by any other rate, the estimate of the sum is the same in the mean."""
-    logits, label, rate = jnp.asarray([0.3, -1.0, 0.5, 1.2]), 2, jnp.asarray([0.4, 0.3, 0.2, 0.1])
-    drawn = jax.random.choice(jax.random.key(0), 4, (2000,), p=rate)
-    got = losses.sampled_cross_entropy(logits[label], jnp.asarray(label), logits[drawn], drawn, jnp.log(2000 * rate))
-    # The label itself is corrected by its rate as well, and a hit among those drawn is left out.
-    others = jnp.delete(logits, label)
-    own = logits[label] - jnp.log(2000 * rate[label])
-    expected = jnp.logaddexp(own, jax.nn.logsumexp(others)) - own
-    assert got == pytest.approx(float(expected), rel=0.02)
-
-
-def test_a_masked_sampled_loss_lets_no_nan_through():
-    logits = jnp.where(MASK, LOGITS[..., 0], jnp.nan)
-    sampled = jnp.where(MASK[..., None], LOGITS[..., 1:], jnp.nan)
-
-    def loss(logits, sampled):
-        return losses.sampled_cross_entropy(logits, LABELS, sampled, jnp.arange(1, 4), jnp.zeros(4), MASK)
-
-    value, gradients = jax.value_and_grad(loss, argnums=(0, 1))(logits, sampled)
-    assert np.isfinite(value)
-    for gradient in gradients:
-        assert np.isfinite(gradient).all()
-        assert (np.asarray(gradient)[~MASK] == 0).all()
