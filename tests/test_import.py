@@ -24,3 +24,7 @@ def test_importing_the_package_loads_jax_and_numpy_alone():
 
 def test_importing_the_conversions_loads_no_other_library():
     assert not loaded_by("import jaxlstm.interop") & {"torch", "keras", "tensorflow", "flax", "haiku", "equinox"}
+
+
+def test_importing_the_data_sets_loads_nothing_heavy():
+    assert not loaded_by("import jaxlstm.data") & set(HEAVY)

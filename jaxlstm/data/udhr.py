@@ -1,11 +1,10 @@
 """The Universal Declaration of Human Rights in some 390 languages (NLTK's `udhr2`, public domain)."""
 
-import re
-import zipfile
-import zlib
+from functools import partial
 from pathlib import Path
 
-from jaxlstm.data.fetch import Source, locate
+from jaxlstm.data.corpus import read_text
+from jaxlstm.data.fetch import Source
 from jaxlstm.errors import DataError
 
 SOURCE = Source(
@@ -14,8 +13,6 @@ SOURCE = Source(
     hash="sha256:0796c314b09a930c989c6f9d93d226af9af13feccd88496e196c743dd266c7f3",
     local_names=("udhr2",),
 )
-
-_TEXT_FILE = re.compile(r"(?:.*/)?(\w+)\.txt")
 
 
 def load_udhr(language: str, data_dir: Path | None = None) -> str:
@@ -33,30 +30,13 @@ def load_udhr(language: str, data_dir: Path | None = None) -> str:
       DataError: no such language, a damaged file, an empty text (two of this edition are), or no
         copy of the data set.
     """
-    path = locate(SOURCE, data_dir)
-    try:
-        text = _read(path, language).decode("utf-8")
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, UnicodeDecodeError, OSError) as error:
-        raise DataError(f"{path}: damaged or not {SOURCE.name} ({error}); it is published at {SOURCE.url}") from error
+    text = read_text(SOURCE, language, data_dir, lambda text: text.decode("utf-8"), partial(_unknown, language))
     lines = [line for line in map(str.strip, text.splitlines()) if line not in ("", "[??]")]
     if not lines:
-        raise DataError(f"{path}: the text of language {language!r} is empty; choose another language")
+        raise DataError(f"{SOURCE.name}: the text of language {language!r} is empty; choose another language")
     return "\n".join(lines)
 
 
-def _read(path: Path, language: str) -> bytes:
-    if path.is_dir():
-        files = {file.stem: file for file in path.glob("*.txt")}
-        return files[_known(language, files, path)].read_bytes()
-    with zipfile.ZipFile(path) as archive:
-        members = {match[1]: match[0] for match in map(_TEXT_FILE.fullmatch, archive.namelist()) if match}
-        return archive.read(members[_known(language, members, path)])
-
-
-def _known(language: str, files: dict, path: Path) -> str:
-    if language in files:
-        return language
-    if not files:
-        raise DataError(f"{path}: expected text files such as eng.txt in it, found none")
-    alike = sorted(code for code in files if code[:2] == language[:2].lower()) or ["eng", "fra", "deu", "spa"]
-    raise DataError(f"language: expected one of {len(files)} such as {', '.join(alike[:8])}, got {language!r} ({path})")
+def _unknown(language: str, names: list[str]) -> str:
+    alike = [name for name in names if name[:2] == language[:2].lower()] or ["eng", "fra", "deu", "spa"]
+    return f"language: expected one of {len(names)} such as {', '.join(alike[:8])}"
