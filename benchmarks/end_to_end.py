@@ -19,7 +19,6 @@ from typing import Annotated, Any
 
 import jax
 import numpy as np
-import optax
 import tyro
 
 from benchmarks.machine import describe, installed, versions
@@ -27,12 +26,10 @@ from benchmarks.measure import rounded
 from benchmarks.report import add_columns, console, new_table, say, show_machine
 from benchmarks.results import save
 from benchmarks.timing import seconds_of, spread
+from benchmarks.training import ADAM, DROPOUT, TASKS, epoch
 
 NAMES = ("sentiment", "cumsum")
-DROPOUT = 0.2
 TOLERANCE = 2e-4  # of the largest movement of a weight, which is small beside the weight and its rounding
-
-ADAM = optax.adam(1e-3, eps=1e-7)  # the defaults of Keras
 
 
 @dataclass(frozen=True)
@@ -62,14 +59,14 @@ def measure(name: str, samples: int, rounds: int) -> dict[str, Any]:
       OptionError: the two do not learn the same.
     """
     # Imported once it is known that Keras is installed.
-    from benchmarks.training import TASKS, check_equal, epoch, keras_epoch, weights_of
+    from benchmarks.keras_training import MODELS, check_equal, keras_epoch, weights_of
 
     task = TASKS[name]
-    difference = check_equal(task)
+    difference = check_equal(name)
     if not difference <= TOLERANCE:
         raise OptionError(f"{name}: not timed, its updates differ from those of keras by {difference:.1g}")
     data = task.data(samples)
-    model = task.keras_model(DROPOUT)
+    model = MODELS[name](DROPOUT)
     model.compile(loss="binary_crossentropy", optimizer="adam")
     params = weights_of(model, task)
     arguments = params, ADAM.init(params), jax.device_put(data), jax.random.key(0)

@@ -1,9 +1,9 @@
 """`python -m benchmarks.gpu_check --out DIR`: everything worth knowing on a GPU, in one short visit.
 
-It needs jax, numpy and jaxlstm alone; torch and flax are measured where they are installed. First every
-implementation is compared with the scan in float64 on the CPU, then all are timed, the important shapes
-first. Each result goes to DIR/gpu_check.json as it comes, an error in its place, so that what was measured
-is there when the time is up. The kernel of ours runs in a process of its own until it has shown that it
+It needs jax, numpy and jaxlstm alone; torch and flax are measured where they are installed, and training where
+optax is. First every implementation is compared with the scan in float64 on the CPU, then all are timed, the
+important shapes first. Each result goes to DIR/gpu_check.json as it comes, an error in its place, so that what was
+measured is there when the time is up. The kernel of ours runs in a process of its own until it has shown that it
 neither hangs nor faults.
 
 Times are the device's: many calls are started and the last is waited for, or CUDA events are set around them.
@@ -47,6 +47,7 @@ SCAN_VARIANTS: dict[str, dict[str, Any]] = {
 }
 TINY = {"sentiment": Shape(3, 5, 4, 8)}
 BATCHES, HIDDEN, STEPS = (1, 8, 32, 128, 512, 2048), (32, 128, 512), 64  # of --cpu-vs-gpu
+REVIEWS, TINY_REVIEWS = 25_000, 40
 KERNEL = "correct pallas"
 KERNEL_SECONDS = 150
 REPEATS = 5
@@ -231,8 +232,11 @@ def items(options: argparse.Namespace) -> Iterator[Item]:
 
 
 def throughput(tiny: bool) -> Iterator[Item]:
-    """The same program on the CPU and on the GPU, by batch and hidden size."""
+    """The same programs on the CPU and on the GPU: an epoch of a system, and a layer by batch and hidden size."""
     devices = {"cpu": jax.devices("cpu")[0], jax.default_backend(): jax.devices()[0]}
+    for name, device in devices.items():
+        epoch = partial(epoch_of_sentiment, TINY_REVIEWS if tiny else REVIEWS, device)
+        yield Item(f"epoch sentiment {name}", {"kind": "epoch", "device": name}, epoch)
     sizes = [(2, 4), (3, 4)] if tiny else [(batch, hidden) for batch in BATCHES for hidden in HIDDEN]
     for which in PASSES:
         for batch, hidden in sizes:
@@ -242,6 +246,20 @@ def throughput(tiny: bool) -> Iterator[Item]:
                 about = {"kind": "throughput", "device": name} | case.about()
                 turn = TINY_TURN_SECONDS if tiny else TURN_SECONDS
                 yield Item(f"throughput {case.name}", about, partial(measure, case, turn, device))
+
+
+def epoch_of_sentiment(reviews: int, device: jax.Device) -> dict[str, Any]:
+    """Seconds of an epoch of training at the original settings. It needs optax."""
+    from benchmarks.training import ADAM, DROPOUT, TASKS, epoch, fresh_sentiment
+
+    task = TASKS["sentiment"]
+    with jax.default_device(device):
+        params = fresh_sentiment(jax.random.key(0))
+        arguments = jax.device_put((params, ADAM.init(params), task.data(reviews), jax.random.key(1)), device)
+        run = epoch(task, ADAM, DROPOUT, shuffle=True).lower(*arguments).compile()
+        start = time.perf_counter()
+        jax.block_until_ready(run(*arguments))
+        return {"seconds": round(time.perf_counter() - start, 4), "reviews": reviews, "batch": task.batch}
 
 
 def find(item: Item) -> dict[str, Any]:
@@ -375,6 +393,8 @@ def line_of(result: dict[str, Any]) -> str:
     if result["kind"] == "correct":
         judged = "ok" if result["close"] else "WRONG"
         return f"{result['name']}: values {result['values']:.1e}, gradients {result['gradients']:.1e}, {judged}"
+    if result["kind"] == "epoch":
+        return f"{result['name']}: {result['seconds']:.4g} s"
     return f"{result['name']}: {result['milliseconds']:.4g} ms, {result['microseconds_per_step']:.3g} us per step"
 
 

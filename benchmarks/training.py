@@ -1,6 +1,6 @@
-"""Two of the systems, whole: the model, its loss and its training in Keras 3 on JAX and on optax with jaxlstm.
+"""Two of the systems, whole: the model, its loss, data of the right sizes, and an epoch of training on optax.
 
-Both start from the weights that Keras draws, and given the same batches they make the same updates.
+`benchmarks.keras_training` has the same in Keras.
 """
 
 from collections.abc import Callable
@@ -12,13 +12,12 @@ import numpy as np
 import optax
 from jax import Array
 
-from benchmarks.programs import relative_difference
-from benchmarks.rivals.keras_layer import keras  # with its JAX backend
-from jaxlstm import LSTMParams, lstm
+from jaxlstm import LSTMParams, init_lstm, lstm
 
 WORDS, LENGTH, UNITS, BATCH = 2000, 80, 128, 32  # sentiment
 STEPS, CUMSUM_UNITS = 10, 20  # cumsum
-CHECKED_BATCHES = 10
+DROPOUT = 0.2  # of sentiment
+ADAM = optax.adam(1e-3, eps=1e-7)  # the defaults of Keras
 
 
 class Head(NamedTuple):
@@ -48,10 +47,9 @@ Data = tuple[np.ndarray, np.ndarray]  # inputs and targets, the samples first
 
 
 class Task(NamedTuple):
-    """One system, built for both libraries."""
+    """One system."""
 
-    keras_model: Callable[[float], Any]  # dropout -> the model
-    params: Callable[..., Params]  # the weights of that model, one by one -> our form
+    params: Callable[..., Params]  # its weights, one by one in the order of Keras -> our form
     loss: Callable[[Params, tuple[Array, Array], Array, float], Array]  # (params, batch, key, dropout) -> scalar
     data: Callable[[int], Data]  # samples -> random data
     batch: int
@@ -83,29 +81,6 @@ def dropout_mask(key: Array, rate: float, shape: tuple[int, ...]) -> Array:
     return jax.random.bernoulli(key, 1 - rate, shape) / jnp.float32(1 - rate)
 
 
-def keras_sentiment(dropout: float) -> Any:
-    """The model of the original."""
-    return keras.Sequential(
-        [
-            keras.Input((LENGTH,), dtype="int32"),
-            keras.layers.Embedding(WORDS, UNITS),
-            keras.layers.LSTM(UNITS, dropout=dropout, recurrent_dropout=dropout),
-            keras.layers.Dense(1, activation="sigmoid"),
-        ]
-    )
-
-
-def keras_cumsum(dropout: float) -> Any:
-    """The model of the original, which has no dropout."""
-    return keras.Sequential(
-        [
-            keras.Input((STEPS, 1)),
-            keras.layers.LSTM(CUMSUM_UNITS, return_sequences=True),
-            keras.layers.TimeDistributed(keras.layers.Dense(1, activation="sigmoid")),
-        ]
-    )
-
-
 def sentiment_data(samples: int) -> Data:
     """Random words and random labels."""
     rng = np.random.default_rng(0)
@@ -129,15 +104,18 @@ def cumsum_params(w_x: Array, w_h: Array, b: Array, *head: Array) -> Cumsum:
     return Cumsum(LSTMParams(w_x, w_h, b), Head(*head))
 
 
+def fresh_sentiment(key: Array) -> Sentiment:
+    """Weights drawn here, where no Keras is."""
+    key_embedding, key_lstm, key_head = jax.random.split(key, 3)
+    embedding = jax.random.uniform(key_embedding, (WORDS, UNITS), minval=-0.05, maxval=0.05)
+    head = Head(jax.random.normal(key_head, (UNITS, 1)) / UNITS**0.5, jnp.zeros(1))
+    return Sentiment(embedding, init_lstm(key_lstm, UNITS, UNITS), head)
+
+
 TASKS = {
-    "sentiment": Task(keras_sentiment, sentiment_params, sentiment_loss, sentiment_data, BATCH, False),
-    "cumsum": Task(keras_cumsum, cumsum_params, cumsum_loss, cumsum_data, 1, True),
+    "sentiment": Task(sentiment_params, sentiment_loss, sentiment_data, BATCH, False),
+    "cumsum": Task(cumsum_params, cumsum_loss, cumsum_data, 1, True),
 }
-
-
-def weights_of(model: Any, task: Task) -> Params:
-    """The weights of a Keras model, in our form."""
-    return task.params(*(jnp.array(variable.value) for variable in model.weights))
 
 
 def epoch(task: Task, optimiser: optax.GradientTransformation, dropout: float, shuffle: bool) -> Any:
@@ -171,25 +149,3 @@ def epoch(task: Task, optimiser: optax.GradientTransformation, dropout: float, s
         return *carry, losses.mean()
 
     return jax.jit(run)
-
-
-def keras_epoch(model: Any, task: Task, data: Data, shuffle: bool) -> None:
-    """One pass over data with `fit`."""
-    if task.one_fit_per_batch:
-        xs, labels = data
-        for index in range(len(xs)):
-            model.fit(xs[index : index + 1], labels[index : index + 1], batch_size=1, epochs=1, verbose=0)
-    else:
-        model.fit(*data, batch_size=task.batch, epochs=1, verbose=0, shuffle=shuffle)
-
-
-def check_equal(task: Task) -> float:
-    """How differently the same few updates moved the weights, relative to the largest movement in each array."""
-    data = task.data(CHECKED_BATCHES * task.batch)
-    model = task.keras_model(0.0)
-    model.compile(loss="binary_crossentropy", optimizer=keras.optimizers.SGD(1.0))
-    start = weights_of(model, task)
-    sgd = optax.sgd(1.0)
-    ours, *_ = epoch(task, sgd, dropout=0.0, shuffle=False)(start, sgd.init(start), data, jax.random.key(0))
-    keras_epoch(model, task, data, shuffle=False)
-    return relative_difference(optax.tree.sub(weights_of(model, task), start), optax.tree.sub(ours, start))

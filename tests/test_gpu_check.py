@@ -63,7 +63,10 @@ def test_a_wrong_result_is_the_exit_code(tmp_path, monkeypatch):
 
 def test_throughput_on_both(tmp_path):
     assert gpu_check.main(["--out", str(tmp_path), "--device", "cpu", "--tiny", "--cpu-vs-gpu"]) == 0
-    results = json.loads((tmp_path / "gpu_check.json").read_text())["results"]
+    epoch, *results = json.loads((tmp_path / "gpu_check.json").read_text())["results"]
+    assert epoch["name"] == "epoch sentiment cpu"
+    assert epoch["seconds"] > 0
+    assert epoch["reviews"] == 40
     assert [(result["pass"], result["batch"]) for result in results] == [
         ("forward", 2),
         ("forward", 3),
