@@ -177,9 +177,9 @@ exported = jax.export.deserialize(bytearray((folder / "model.stablehlo").read_by
 np.savez(folder / "outputs.npz", *exported.call(*np.load(folder / "inputs.npz").values()))
 """
     subprocess.run([sys.executable, "-c", code], check=True)
-    outputs = np.load(tmp_path / "outputs.npz").values()
-    for got, want in zip(outputs, jax.tree.leaves(model.apply(model.params, *inputs)), strict=True):
-        np.testing.assert_allclose(got, want, rtol=0, atol=1e-6)
+    with np.load(tmp_path / "outputs.npz") as outputs:
+        for got, want in zip(outputs.values(), jax.tree.leaves(model.apply(model.params, *inputs)), strict=True):
+            np.testing.assert_allclose(got, want, rtol=0, atol=1e-6)
 
 
 def test_outputs_without_a_name_are_refused(stablehlo):
