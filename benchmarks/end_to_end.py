@@ -68,7 +68,7 @@ def measure(name: str, samples: int, rounds: int) -> dict[str, Any]:
     data = task.data(samples)
     model = MODELS[name](DROPOUT)
     model.compile(loss="binary_crossentropy", optimizer="adam")
-    params = weights_of(model, task)
+    params = weights_of(model, name)
     arguments = params, ADAM.init(params), jax.device_put(data), jax.random.key(0)
     compiled = epoch(task, ADAM, DROPOUT, shuffle=not task.one_fit_per_batch).lower(*arguments).compile()
     # The smallest data that have every batch size of the epoch: what Keras compiles, it compiles here.

@@ -3,15 +3,32 @@
 Both start from the weights that Keras draws, and given the same batches they make the same updates.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax import Array
 
 from benchmarks.programs import relative_difference
 from benchmarks.rivals.keras_layer import keras  # with its JAX backend
-from benchmarks.training import CUMSUM_UNITS, LENGTH, STEPS, TASKS, UNITS, WORDS, Data, Params, Task, epoch
+from benchmarks.training import (
+    CUMSUM_UNITS,
+    LENGTH,
+    STEPS,
+    TASKS,
+    UNITS,
+    WORDS,
+    Cumsum,
+    Data,
+    Head,
+    Params,
+    Sentiment,
+    Task,
+    epoch,
+)
+from jaxlstm import LSTMParams
 
 CHECKED_BATCHES = 10
 
@@ -39,12 +56,24 @@ def cumsum(dropout: float) -> Any:
     )
 
 
+def sentiment_params(embedding: Array, w_x: Array, w_h: Array, b: Array, *head: Array) -> Sentiment:
+    """From the weights of Keras, whose gates are in the same order."""
+    return Sentiment(embedding, LSTMParams(w_x, w_h, b), Head(*head))
+
+
+def cumsum_params(w_x: Array, w_h: Array, b: Array, *head: Array) -> Cumsum:
+    """From the weights of Keras, whose gates are in the same order."""
+    return Cumsum(LSTMParams(w_x, w_h, b), Head(*head))
+
+
 MODELS = {"sentiment": sentiment, "cumsum": cumsum}  # dropout -> the model
+# The weights of the model, one by one -> our form.
+PARAMS: dict[str, Callable[..., Params]] = {"sentiment": sentiment_params, "cumsum": cumsum_params}
 
 
-def weights_of(model: Any, task: Task) -> Params:
+def weights_of(model: Any, name: str) -> Params:
     """The weights of a Keras model, in our form."""
-    return task.params(*(jnp.array(variable.value) for variable in model.weights))
+    return PARAMS[name](*(jnp.array(variable.value) for variable in model.weights))
 
 
 def keras_epoch(model: Any, task: Task, data: Data, shuffle: bool) -> None:
@@ -63,8 +92,8 @@ def check_equal(name: str) -> float:
     data = task.data(CHECKED_BATCHES * task.batch)
     model = MODELS[name](0.0)
     model.compile(loss="binary_crossentropy", optimizer=keras.optimizers.SGD(1.0))
-    start = weights_of(model, task)
+    start = weights_of(model, name)
     sgd = optax.sgd(1.0)
     ours, *_ = epoch(task, sgd, dropout=0.0, shuffle=False)(start, sgd.init(start), data, jax.random.key(0))
     keras_epoch(model, task, data, shuffle=False)
-    return relative_difference(optax.tree.sub(weights_of(model, task), start), optax.tree.sub(ours, start))
+    return relative_difference(optax.tree.sub(weights_of(model, name), start), optax.tree.sub(ours, start))

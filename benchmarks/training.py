@@ -49,7 +49,6 @@ Data = tuple[np.ndarray, np.ndarray]  # inputs and targets, the samples first
 class Task(NamedTuple):
     """One system."""
 
-    params: Callable[..., Params]  # its weights, one by one in the order of Keras -> our form
     loss: Callable[[Params, tuple[Array, Array], Array, float], Array]  # (params, batch, key, dropout) -> scalar
     data: Callable[[int], Data]  # samples -> random data
     batch: int
@@ -94,16 +93,6 @@ def cumsum_data(samples: int) -> Data:
     return xs, (np.cumsum(xs, axis=1) > STEPS / 4).astype(np.float32)
 
 
-def sentiment_params(embedding: Array, w_x: Array, w_h: Array, b: Array, *head: Array) -> Sentiment:
-    """From the weights of Keras, whose gates are in the same order."""
-    return Sentiment(embedding, LSTMParams(w_x, w_h, b), Head(*head))
-
-
-def cumsum_params(w_x: Array, w_h: Array, b: Array, *head: Array) -> Cumsum:
-    """From the weights of Keras, whose gates are in the same order."""
-    return Cumsum(LSTMParams(w_x, w_h, b), Head(*head))
-
-
 def fresh_sentiment(key: Array) -> Sentiment:
     """Weights drawn here, where no Keras is."""
     key_embedding, key_lstm, key_head = jax.random.split(key, 3)
@@ -113,8 +102,8 @@ def fresh_sentiment(key: Array) -> Sentiment:
 
 
 TASKS = {
-    "sentiment": Task(sentiment_params, sentiment_loss, sentiment_data, BATCH, False),
-    "cumsum": Task(cumsum_params, cumsum_loss, cumsum_data, 1, True),
+    "sentiment": Task(sentiment_loss, sentiment_data, BATCH, False),
+    "cumsum": Task(cumsum_loss, cumsum_data, 1, True),
 }
 
 

@@ -17,7 +17,7 @@ def read_text(
     name: str,
     data_dir: Path | None,
     decode: Callable[[bytes], str],
-    unknown: Callable[[list[str]], str],
+    unknown: Callable[[str, list[str]], str],
 ) -> str:
     """The text of one file of a corpus.
 
@@ -25,7 +25,7 @@ def read_text(
       name: of the file, without its suffix.
       data_dir: as in `jaxlstm.data.fetch.locate`.
       decode: bytes -> text; a UnicodeDecodeError says that the file is damaged.
-      unknown: the names there are, in order -> what to say where `name` is not among them.
+      unknown: `name`, and the names there are in order -> what to say where it is not among them.
 
     Raises:
       DataError: no such name, a damaged file, or no copy of the corpus.
@@ -37,20 +37,20 @@ def read_text(
         raise DataError(f"{path}: damaged or not {source.name} ({error}); it is published at {source.url}") from error
 
 
-def _read_folder(path: Path, name: str, unknown: Callable[[list[str]], str]) -> bytes:
+def _read_folder(path: Path, name: str, unknown: Callable[[str, list[str]], str]) -> bytes:
     files = {file.stem: file for file in path.glob("*.txt")}
     return files[_known(name, files, path, unknown)].read_bytes()
 
 
-def _read_zip(path: Path, name: str, unknown: Callable[[list[str]], str]) -> bytes:
+def _read_zip(path: Path, name: str, unknown: Callable[[str, list[str]], str]) -> bytes:
     with zipfile.ZipFile(path) as archive:
         members = {match[1]: match[0] for match in map(_TEXT_FILE.fullmatch, archive.namelist()) if match}
         return archive.read(members[_known(name, members, path, unknown)])
 
 
-def _known(name: str, files: dict, path: Path, unknown: Callable[[list[str]], str]) -> str:
+def _known(name: str, files: dict, path: Path, unknown: Callable[[str, list[str]], str]) -> str:
     if name in files:
         return name
     if not files:
         raise DataError(f"{path}: expected a text file for each language in it, found none")
-    raise DataError(f"{unknown(sorted(files))}, got {name!r} ({path})")
+    raise DataError(f"{unknown(name, sorted(files))}, got {name!r} ({path})")

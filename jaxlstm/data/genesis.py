@@ -34,5 +34,5 @@ def _decode(text: bytes) -> str:
         return text.decode("latin-1")
 
 
-def _unknown(names: list[str]) -> str:
+def _unknown(_: str, names: list[str]) -> str:
     return f"translation: expected one of {', '.join(names)}"

@@ -1,6 +1,5 @@
 """The Universal Declaration of Human Rights in some 390 languages (NLTK's `udhr2`, public domain)."""
 
-from functools import partial
 from pathlib import Path
 
 from jaxlstm.data.corpus import read_text
@@ -30,7 +29,7 @@ def load_udhr(language: str, data_dir: Path | None = None) -> str:
       DataError: no such language, a damaged file, an empty text (two of this edition are), or no
         copy of the data set.
     """
-    text = read_text(SOURCE, language, data_dir, lambda text: text.decode("utf-8"), partial(_unknown, language))
+    text = read_text(SOURCE, language, data_dir, lambda text: text.decode("utf-8"), _unknown)
     lines = [line for line in map(str.strip, text.splitlines()) if line not in ("", "[??]")]
     if not lines:
         raise DataError(f"{SOURCE.name}: the text of language {language!r} is empty; choose another language")
