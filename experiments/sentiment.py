@@ -119,6 +119,12 @@ class Config(Settings):
             raise UserError(f"--validation-fraction: expected a share between 0 and 1, got {self.validation_fraction}")
         require_at_least(self, 0, "pretraining_epochs", "pretraining_skipped", "bigrams")
         require_at_least(self, 1, "pretraining_batch_size")
+        require_at_least(self, imdb.FIRST_WORD + 1, "num_words")
+        if self.pretraining_epochs and self.pretraining_skipped >= self.num_words - imdb.FIRST_WORD:
+            raise UserError(
+                f"--pretraining-skipped: expected less than {self.num_words - imdb.FIRST_WORD}, the number of words, "
+                f"got {self.pretraining_skipped}"
+            )
         for name in ("bigrams", "pretraining_epochs"):
             if getattr(self, name) and not self.pooled:
                 raise UserError(f"--{name.replace('_', '-')}: expected --pooled beside it")

@@ -472,6 +472,10 @@ def test_bad_settings_are_named(tmp_path, capsys):
     assert error_of(capsys, "cumsum", "--epochs", "0", *runs) == "error: --epochs: expected at least 1, got 0"
     for option in ("--pretraining-epochs", "--bigrams"):
         assert f"{option}: expected --pooled beside it" in error_of(capsys, "sentiment", option, "1", *runs)
+    line = error_of(capsys, "sentiment", "--num-words", "3", *runs)
+    assert line == "error: --num-words: expected at least 4, got 3"
+    line = error_of(capsys, "sentiment", "--preset", "pretrained", "--num-words", "60", *runs)
+    assert line == "error: --pretraining-skipped: expected less than 57, the number of words, got 57"
     line = error_of(capsys, "sentiment", "--dropout", "1", *runs)
     assert line == "error: --dropout: expected 0 or more and less than 1, got 1.0"
     assert not (tmp_path / "runs").exists()

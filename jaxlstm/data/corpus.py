@@ -19,7 +19,7 @@ def read_text(
     decode: Callable[[bytes], str],
     unknown: Callable[[str, list[str]], str],
 ) -> str:
-    """The text of one file of a corpus.
+    """The text of one file of a corpus, not an empty one.
 
     Args:
       name: of the file, without its suffix.
@@ -28,13 +28,16 @@ def read_text(
       unknown: `name`, and the names there are in order -> what to say where it is not among them.
 
     Raises:
-      DataError: no such name, a damaged file, or no copy of the corpus.
+      DataError: no such name, a damaged file, an empty text, or no copy of the corpus.
     """
     path = locate(source, data_dir)
     try:
-        return decode(_read_folder(path, name, unknown) if path.is_dir() else _read_zip(path, name, unknown))
+        text = decode(_read_folder(path, name, unknown) if path.is_dir() else _read_zip(path, name, unknown))
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, UnicodeDecodeError, OSError) as error:
         raise DataError(f"{path}: damaged or not {source.name} ({error}); it is published at {source.url}") from error
+    if not text:
+        raise DataError(f"{path}: the text of {name!r} is empty; choose another")
+    return text
 
 
 def _read_folder(path: Path, name: str, unknown: Callable[[str, list[str]], str]) -> bytes:

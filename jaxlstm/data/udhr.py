@@ -4,7 +4,6 @@ from pathlib import Path
 
 from jaxlstm.data.corpus import read_text
 from jaxlstm.data.fetch import Source
-from jaxlstm.errors import DataError
 
 SOURCE = Source(
     name="udhr2.zip",
@@ -29,11 +28,12 @@ def load_udhr(language: str, data_dir: Path | None = None) -> str:
       DataError: no such language, a damaged file, an empty text (two of this edition are), or no
         copy of the data set.
     """
-    text = read_text(SOURCE, language, data_dir, lambda text: text.decode("utf-8"), _unknown)
-    lines = [line for line in map(str.strip, text.splitlines()) if line not in ("", "[??]")]
-    if not lines:
-        raise DataError(f"{SOURCE.name}: the text of language {language!r} is empty; choose another language")
-    return "\n".join(lines)
+    return read_text(SOURCE, language, data_dir, _decode, _unknown)
+
+
+def _decode(text: bytes) -> str:
+    lines = map(str.strip, text.decode("utf-8").splitlines())
+    return "\n".join(line for line in lines if line not in ("", "[??]"))
 
 
 def _unknown(language: str, names: list[str]) -> str:
