@@ -13,7 +13,10 @@ import jaxlstm
 
 IDENTITY = ("processor", "cores", "device", "devices", "allocator")  # what makes two machines the same to `--compare`
 ALLOCATOR = ("GLIBC_TUNABLES", "LD_PRELOAD")
-PACKAGES = ("jax", "jaxlib", "numpy", "flax", "dm-haiku", "equinox", "keras", "torch", "optax", "onnxruntime")
+PACKAGES = (
+    *("jax", "jaxlib", "jax-cuda13-plugin", "jax-cuda12-plugin", "nvidia-cudnn-cu13", "numpy", "flax", "dm-haiku"),
+    *("equinox", "keras", "torch", "optax", "onnxruntime"),
+)
 
 
 def cores() -> int:

@@ -30,6 +30,8 @@ SHAPES = {
     "flashrnn": Shape(16, 1024, 768, 768),
 }
 
+TINY = Shape(3, 5, 4, 8)  # for programs that are only to be tried
+
 QUICK = ("echo", "langid", "sentiment", "cumsum", "medium")
 FULL = (*QUICK, "large", "long")
 GPU_ONLY = ("flashrnn",)  # by default; by name it runs anywhere

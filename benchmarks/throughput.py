@@ -64,7 +64,7 @@ def throughput(path: Path) -> Figure:
     machine, steps = report["machine"], rows[0]["steps"]
     figure.suptitle(
         f"{steps} steps, D = H, float32; circled: from here on the GPU is faster\n"
-        f"{machine['device']}, {machine['cores']} CPU cores, jax {machine['versions']['jax']}, {machine['date'][:10]}",
+        f"{machine['device']}, {machine['cores']} CPU cores, jax {report['versions']['jax']}, {machine['date'][:10]}",
         fontsize=10,
     )
     return figure
