@@ -28,15 +28,13 @@ def pretrain(
     run: Run,
     params: models.PooledClassifierParams,
     parts: Parts,
-    unlabelled: imdb.Reviews,
     key: jax.Array,
     options: Options,
 ) -> tuple[models.PooledClassifierParams, float]:
     """The classifier's parameters, its word vectors learnt from all reviews, and the seconds it took."""
     config = run.config
-    others = imdb.encode(unlabelled, config.num_words, config.length)[: config.pretraining_reviews]
-    texts = np.concatenate([parts.texts, others])
-    console.print(f"{len(texts):,} reviews to read first, {len(others):,} of them without a label")
+    texts = words_of(np.concatenate([parts.train.ids, parts.unlabelled]))
+    console.print(f"{len(texts):,} reviews to read first, {len(parts.unlabelled):,} of them without a label")
     batches = batches_for((texts,), replace(config, batch_size=config.pretraining_batch_size), options)
     key_params, key_training, key_validation = jax.random.split(key, 3)
     counts = np.bincount(texts.ravel(), minlength=config.num_words)

@@ -10,8 +10,10 @@ import numpy as np
 from experiments.session import Options, batch_size_for
 from jaxlstm.batches import Batches, Stream, batches_by_length, batches_of
 from jaxlstm.data import imdb
-from jaxlstm.data.bigrams import bigram_finder, frequent_bigrams
+from jaxlstm.data.ngrams import frequent_ngrams, ngram_finder
 from jaxlstm.runs import Run, write_json
+
+Finder = Callable[[np.ndarray], np.ndarray]  # of `ngram_finder`
 
 WIDTHS = (0.25, 0.375, 0.5, 0.625, 0.75, 1.0)  # of --length: what a batch by length may be cut to
 
@@ -19,7 +21,7 @@ WIDTHS = (0.25, 0.375, 0.5, 0.625, 0.75, 1.0)  # of --length: what a batch by le
 class Examples(NamedTuple):
     """N reviews and what was thought of the films."""
 
-    ids: np.ndarray  # [N, T], or [N, T, 2] with bigrams
+    ids: np.ndarray  # [N, T], or [N, T, E] with n-grams
     labels: np.ndarray  # [N], 1 where positive
 
 
@@ -29,54 +31,83 @@ class Parts(NamedTuple):
     train: Examples
     validation: Examples
     test: Examples
-    texts: np.ndarray  # [M, T], the words of all training reviews that are not held out, labelled or not
+    unlabelled: np.ndarray  # [M, T], or [M, T, E] with n-grams: what else may be read before the labels
 
 
-def read_parts(run: Run, reviews: imdb.Imdb, key_split: jax.Array, key_test: jax.Array) -> Parts:
+def read_parts(
+    run: Run, reviews: imdb.Imdb, unlabelled: imdb.Reviews | None, key_split: jax.Array, key_test: jax.Array
+) -> Parts:
     """The reviews as the run's settings ask for them; its folder keeps what new ones are to be read by."""
     config = run.config
-    write_json(run.folder / "vocabulary.json", reviews.vocabulary[: config.num_words])
+    vocabulary = reviews.vocabulary[: config.num_words]
+    write_json(run.folder / "vocabulary.json", vocabulary)
     words = imdb.encode(reviews.train, config.num_words, config.length)
     rows, held_out = split_rows(key_split, len(words), config)
-    labelled = rows[: None if config.labelled is None else config.labelled - len(held_out)]
-    find = None
-    if config.bigrams:
-        bigrams = frequent_bigrams(words[rows], config.bigrams, imdb.FIRST_WORD)
-        write_json(run.folder / "bigrams.json", bigrams.tolist())
-        find = bigram_finder(bigrams)
+    labelled, others = np.split(rows, [len(rows) if config.labelled is None else config.labelled - len(held_out)])
+    unlabelled_words = words[others]
+    if unlabelled is not None:
+        more = imdb.encode(unlabelled, config.num_words, config.length)[: config.unlabelled]
+        unlabelled_words = np.concatenate([unlabelled_words, more])
+    texts = np.concatenate([words[labelled], unlabelled_words])
+    ngrams = [frequent_ngrams(texts, *sizes, imdb.FIRST_WORD) for sizes in ngram_counts(config).items()]
+    if ngrams:
+        write_json(run.folder / "ngrams.json", [[imdb.decode(ids, vocabulary) for ids in runs] for runs in ngrams])
+    finders = list(map(ngram_finder, ngrams))
     test_rows = np.asarray(jax.random.permutation(key_test, len(reviews.test.labels)))[: config.max_reviews]
     test_words = imdb.encode(reviews.test, config.num_words, config.length)
 
     def examples(words: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> Examples:
-        return Examples(with_bigrams(words[rows], find), labels[rows].astype(np.float32))
+        return Examples(with_ngrams(words[rows], finders), labels[rows].astype(np.float32))
 
     return Parts(
         examples(words, reviews.train.labels, labelled),
         examples(words, reviews.train.labels, held_out),
         examples(test_words, reviews.test.labels, test_rows),
-        words[rows],
+        with_ngrams(unlabelled_words, finders),
     )
+
+
+def ngram_counts(config: Any) -> dict[int, int]:
+    """How many runs of words are symbols, by the number of words in them."""
+    return {order: count for order, count in ((2, config.bigrams), (3, config.trigrams)) if count}
+
+
+def symbol_counts(config: Any) -> list[int]:
+    """How many ids there are for a word, and for each n-gram that ends with it."""
+    return [config.num_words, *(1 + count for count in ngram_counts(config).values())]
+
+
+def finders_of(run: Run) -> list[Finder]:
+    """What finds the n-grams that the model of a run knows."""
+    orders = ngram_counts(run.config)
+    if not orders:
+        return []
+    ids = {word: imdb.FIRST_WORD + rank for rank, word in enumerate(run.read_json("vocabulary.json"))}
+    return [
+        ngram_finder(np.array([[ids[word] for word in ngram.split()] for ngram in ngrams]).reshape(-1, order))
+        for order, ngrams in zip(orders, run.read_json("ngrams.json"), strict=True)
+    ]
 
 
 def split_rows(key: jax.Array, count: int, config: Any) -> tuple[np.ndarray, np.ndarray]:
     """The rows of the training reviews to learn from, and of those held out, both in random order."""
     runs = np.split(np.arange(count), range(config.validation_run, count, config.validation_run))
     order = np.concatenate([runs[index] for index in np.asarray(jax.random.permutation(key, len(runs)))])
-    order = order[: config.max_reviews]
-    held_out = round(config.validation_fraction * len(order[: config.labelled]))
+    read = len(order[: config.max_reviews])
+    held_out = round(config.validation_fraction * len(order[:read][: config.labelled]))
     rest = order[held_out:]
     if config.validation_run > 1:
         rest = rest[np.asarray(jax.random.permutation(jax.random.fold_in(key, 1), len(rest)))]
-    return rest, order[:held_out]
+    return rest[: read - held_out], order[:held_out]
 
 
-def with_bigrams(ids: np.ndarray, find: Callable[[np.ndarray], np.ndarray] | None) -> np.ndarray:
-    """Ids [N, T] -> [N, T, 2], the pair's id beside each word's, as `bigram_finder` gives it; without one the ids."""
-    return ids if find is None else np.stack([ids, find(ids)], axis=-1)
+def with_ngrams(ids: np.ndarray, finders: list[Finder]) -> np.ndarray:
+    """Ids [N, T] -> [N, T, E], beside each word's the ids of the n-grams that end with it; without any the ids."""
+    return np.stack([ids, *(find(ids) for find in finders)], axis=-1) if finders else ids
 
 
 def words_of(ids: Any) -> Any:
-    """Ids [N, T], or [N, T, 2] with bigrams -> those of the words [N, T]."""
+    """Ids [N, T], or [N, T, E] with n-grams -> those of the words [N, T]."""
     return ids if ids.ndim == 2 else ids[..., 0]
 
 

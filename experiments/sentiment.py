@@ -10,7 +10,8 @@ from the third on. The epoch is chosen on a part of the training set, and the te
 are in one half of the data, so that validation reviews drawn at random flatter: the model knows their films. They
 are drawn film by film, as nearly as the order of the files allows. `--preset pretrained` learns the word vectors from
 all reviews first, the unlabelled ones too (`experiments/pretraining.py`); `--preset few_labels` does so with a fifth
-of the labels, where it helps most.
+of the labels, where it helps most. `--preset self_trained` then learns a second time, from all reviews, those without
+a label too (`experiments/self_training.py`).
 """
 
 from collections.abc import Callable, Sequence
@@ -26,16 +27,22 @@ import optax
 import tyro
 from sklearn.metrics import confusion_matrix
 
-from experiments.bag_of_words import bag_of_words_accuracy
 from experiments.presets import Settings, named
 from experiments.pretraining import pretrain
-from experiments.reviews import Parts, batches_for, read_parts, with_bigrams, words_of
+from experiments.review_classifier import Params, deployed, init, logits_of
+from experiments.reviews import (
+    Examples,
+    batches_for,
+    finders_of,
+    read_parts,
+    with_ngrams,
+    words_of,
+)
+from experiments.self_training import accuracies, examples_taught_by, judges_of
 from experiments.session import Options, begin, follow, require_at_least, require_texts, run_to_use
 from jaxlstm import losses, models, plots
 from jaxlstm.batches import map_batches
 from jaxlstm.data import imdb
-from jaxlstm.data.bigrams import bigram_finder
-from jaxlstm.deploy.model import Input, Model
 from jaxlstm.deploy.predictor import Predictor
 from jaxlstm.errors import UserError
 from jaxlstm.reporting import console, show_parameters, show_result
@@ -43,9 +50,8 @@ from jaxlstm.runs import Run
 from jaxlstm.training import EarlyStopping, Fitted, fit
 
 ORIGINAL = {"accuracy": 0.81292}
+STUDENT = "self_training"  # the second model's name in the run's metrics and checkpoints
 DROPOUT = ("dropout", "recurrent_dropout", "output_dropout")
-
-Params = models.ClassifierParams | models.PooledClassifierParams
 
 
 @dataclass(frozen=True)
@@ -64,8 +70,10 @@ class Config(Settings):
     """Read in both directions, and judge from the largest and the mean output of each unit, not from the last."""
     bigrams: int = 0
     """How many of the most frequent pairs of words are symbols as well; needs --pooled."""
-    bigram_size: int = 32
-    """Entries of a pair's vector."""
+    trigrams: int = 0
+    """How many of the most frequent runs of three words are; needs --pooled."""
+    ngram_size: int = 32
+    """Entries of the vector of a pair or of a run of three."""
     dropout: float = 0.2
     """Share of the LSTM's inputs dropped, the same at every step of a review."""
     recurrent_dropout: float = 0.2
@@ -92,22 +100,24 @@ class Config(Settings):
     """Learn from the labels of this many training reviews at the most, the validation reviews among them."""
     pretraining_epochs: int = 0
     """Epochs in which the word vectors of a pooled model are learnt first, by guessing the missing words of reviews."""
-    pretraining_reviews: int | None = None
-    """How many of the 50,000 unlabelled reviews are read beside the training reviews; all of them by default."""
     pretraining_rate: float = 0.02
     """Learning rate of Adam in these epochs, at the start; it falls to zero along a cosine."""
     pretraining_batch_size: int = 64
     """Reviews in a step of these epochs."""
     pretraining_skipped: int = 57
     """How many of the most frequent words are never to be guessed: they say little of a review."""
-    baseline: bool = False
-    """Judge the test reviews by logistic regression on words and pairs of words as well."""
+    self_training_epochs: int = 0
+    """Epochs of a second pooled model, which learns the first one's judgements of unlabelled reviews as well."""
+    unlabelled: int | None = None
+    """How many of the 50,000 unlabelled reviews are read for pretraining and self-training; all of them by default."""
+    bag_of_words: bool = False
+    """Learn logistic regression on the words and n-grams as well, and judge the test reviews by it and by both."""
     seed: int = 0
     """Source of all randomness."""
 
     def __post_init__(self) -> None:
         require_at_least(
-            self, 1, "length", "embedding_size", "bigram_size", "hidden_size", "batch_size", "epochs", "patience",
+            self, 1, "length", "embedding_size", "ngram_size", "hidden_size", "batch_size", "epochs", "patience",
             "validation_run",
         )  # fmt: skip
         for name in DROPOUT:
@@ -117,7 +127,8 @@ class Config(Settings):
                 )
         if not 0 < self.validation_fraction < 1:
             raise UserError(f"--validation-fraction: expected a share between 0 and 1, got {self.validation_fraction}")
-        require_at_least(self, 0, "pretraining_epochs", "pretraining_skipped", "bigrams")
+        require_at_least(self, 0, "bigrams", "trigrams")
+        require_at_least(self, 0, "pretraining_epochs", "pretraining_skipped", "self_training_epochs")
         require_at_least(self, 1, "pretraining_batch_size")
         require_at_least(self, imdb.FIRST_WORD + 1, "num_words")
         if self.pretraining_epochs and self.pretraining_skipped >= self.num_words - imdb.FIRST_WORD:
@@ -125,9 +136,16 @@ class Config(Settings):
                 f"--pretraining-skipped: expected less than {self.num_words - imdb.FIRST_WORD}, the number of words, "
                 f"got {self.pretraining_skipped}"
             )
-        for name in ("bigrams", "pretraining_epochs"):
+        for name in ("bigrams", "trigrams", "pretraining_epochs", "self_training_epochs"):
             if getattr(self, name) and not self.pooled:
                 raise UserError(f"--{name.replace('_', '-')}: expected --pooled beside it")
+        if self.self_training_epochs and not self.bag_of_words:
+            raise UserError("--self-training-epochs: expected --bag-of-words beside it, the other teacher")
+
+    @property
+    def reads_unlabelled(self) -> bool:
+        """Whether the reviews without a label are of use."""
+        return bool(self.pretraining_epochs or self.self_training_epochs)
 
 
 POOLED = Config(
@@ -145,8 +163,19 @@ POOLED = Config(
 )
 PRESETS = named(
     original=Config(),
-    best=replace(POOLED, baseline=True, bigrams=100_000, learning_rate=0.006, epochs=1),
-    pretrained=replace(POOLED, baseline=True, bigrams=100_000, learning_rate=0.005, epochs=1, pretraining_epochs=4),
+    best=replace(POOLED, bag_of_words=True, bigrams=100_000, learning_rate=0.006, epochs=1),
+    pretrained=replace(POOLED, bag_of_words=True, bigrams=100_000, learning_rate=0.005, epochs=1, pretraining_epochs=4),
+    self_trained=replace(
+        POOLED,
+        bag_of_words=True,
+        bigrams=300_000,
+        trigrams=300_000,
+        ngram_size=16,
+        learning_rate=0.005,
+        epochs=1,
+        pretraining_epochs=4,
+        self_training_epochs=2,
+    ),
     few_labels=replace(
         POOLED, labelled=5000, length=200, batch_size=16, learning_rate=0.004, epochs=4, pretraining_epochs=4
     ),
@@ -173,38 +202,51 @@ def main(
     # Before there is a folder that missing data would leave empty.
     reviews = imdb.load_imdb(options.data_dir)
     load_unlabelled = cache(lambda: imdb.load_unlabelled(reviews.vocabulary, options.data_dir))
-    if config.pretraining_epochs:
+    if config.reads_unlabelled:
         load_unlabelled()
     run = begin("sentiment", config, options)
     config = run.config
     key_params, key_split, key_reviews, key_training = jax.random.split(jax.random.key(config.seed), 4)
-    parts = read_parts(run, reviews, key_split, key_reviews)
+    unlabelled = load_unlabelled() if config.reads_unlabelled else None
+    parts = read_parts(run, reviews, unlabelled, key_split, key_reviews)
     console.print(
         f"{len(parts.train.ids):,} reviews to learn from, {len(parts.validation.ids):,} to choose the epoch on"
     )
 
     params, seconds = init(key_params, config), 0.0
     if isinstance(params, models.PooledClassifierParams) and config.pretraining_epochs:
-        key_reading = jax.random.fold_in(key_params, 1)
-        params, seconds = pretrain(run, params, parts, load_unlabelled(), key_reading, options)
+        params, seconds = pretrain(run, params, parts, jax.random.fold_in(key_params, 1), options)
     show_parameters("sentiment", params)
-    fitted = train(run, params, parts, key_training, options)
+    fitted = train(run, params, parts.train, parts.validation, key_training, options)
+    seconds += fitted.seconds
+    judges = judges_of(fitted.params, parts.train, parts.validation, config, options)
+    if config.self_training_epochs:
+        taught = examples_taught_by(judges, parts, options)
+        fitted = train(run, params, taught, parts.validation, jax.random.fold_in(key_training, 1), options, STUDENT)
+        seconds += fitted.seconds
+        judges = judges_of(fitted.params, taught, parts.validation, config, options)
     run.save_parameters(fitted.params)
     console.print(f"parameters of epoch {fitted.best_epoch}, the best on the validation reviews")
 
     ids, labels = parts.test
-    logits = map_batches(logits_of, fitted.params, ids, 512, options.mesh)
-    metrics = {"accuracy": float(np.mean((logits > 0) == labels))}
-    if config.baseline:
-        metrics["accuracy_bag_of_words"] = bag_of_words_accuracy(parts)
+    logits = judges.logits(ids, options)
     plots.save(plots.learning_curves(fitted.rows, ["accuracy"]), run.folder / "learning.png")
-    plot_answers(run, words_of(ids), labels, logits, reviews.vocabulary)
-    show_result(run.finish(metrics, ORIGINAL, fitted.params, seconds + fitted.seconds))
+    plot_answers(run, words_of(ids), labels, logits["accuracy"], reviews.vocabulary)
+    show_result(run.finish(accuracies(logits, labels), ORIGINAL, fitted.params, seconds))
 
 
-def train(run: Run, params: Params, parts: Parts, key: jax.Array, options: Options) -> Fitted:
+def train(
+    run: Run,
+    params: Params,
+    examples: Examples,
+    validation: Examples,
+    key: jax.Array,
+    options: Options,
+    model: str = "",
+) -> Fitted:
     """Learns to judge; the epoch is the best one on the validation reviews."""
     config: Config = run.config
+    epochs = config.self_training_epochs if model == STUDENT else config.epochs
     dropout = {name: getattr(config, name) for name in DROPOUT}
 
     def loss(params: Params, batch: tuple[jax.Array, jax.Array], key: jax.Array):
@@ -213,26 +255,26 @@ def train(run: Run, params: Params, parts: Parts, key: jax.Array, options: Optio
         return losses.binary_cross_entropy(logits, labels), {"accuracy": losses.binary_accuracy(logits, labels)}
 
     def validate(params: Params) -> dict[str, float]:
-        logits = map_batches(logits_of, params, parts.validation.ids, 512, options.mesh)
-        labels = jnp.asarray(parts.validation.labels)
+        logits = map_batches(logits_of, params, validation.ids, 512, options.mesh)
+        labels = jnp.asarray(validation.labels)
         return {
             "loss": float(losses.binary_cross_entropy(logits, labels)),
             "accuracy": float(losses.binary_accuracy(logits, labels)),
         }
 
-    batches = batches_for(parts.train, config, options)
-    schedule = optax.cosine_decay_schedule(config.learning_rate, config.epochs * batches.steps)
-    with follow(run, config.epochs) as on_epochs:
+    batches = batches_for(examples, config, options)
+    schedule = optax.cosine_decay_schedule(config.learning_rate, epochs * batches.steps)
+    with follow(run, epochs, model) as on_epochs:
         return fit(
             loss,
             params,
             optax.adam(schedule),
             batches,
-            epochs=config.epochs,
+            epochs=epochs,
             key=key,
             validate=validate,
             stopping=EarlyStopping("validation_accuracy", config.patience, maximise=True),
-            checkpoints=run.checkpoints(),
+            checkpoints=run.checkpoints(model),
             on_epochs=on_epochs,
             mesh=options.mesh,
         )
@@ -246,54 +288,10 @@ def plot_answers(run: Run, ids: np.ndarray, labels: np.ndarray, logits: np.ndarr
     plots.save(plots.examples(rows), run.folder / "examples.png")
 
 
-def init(key: jax.Array, config: Config) -> Params:
-    """Embedding, LSTM and one logit."""
-    if config.pooled:
-        symbols, sizes = [config.num_words], [config.embedding_size]
-        if config.bigrams:
-            symbols.append(1 + config.bigrams)
-            sizes.append(config.bigram_size)
-        return models.init_pooled_classifier(key, symbols, sizes, config.hidden_size, num_labels=1)
-    return models.init_classifier(key, config.embedding_size, config.hidden_size, 1, vocabulary_size=config.num_words)
-
-
-def logits_of(params: Params, ids: jax.Array, key: jax.Array | None = None, **dropout: float) -> jax.Array:
-    """Ids [B, T], or [B, T, 2] with bigrams -> the logit [B] of a positive review; padding is masked."""
-    mask = words_of(ids) != imdb.PADDING
-    if isinstance(params, models.PooledClassifierParams):
-        return models.classify_pooled(params, ids, mask, key=key, **dropout)[:, 0]
-    return models.classify(params, ids, mask=mask, key=key, **dropout)[:, 0]
-
-
-def deployed(run: Run) -> dict[str, Model]:
-    """The trained model: ids [B, T], padded on any side -> the probability [B] that the review is positive.
-
-    With bigrams the ids are [B, T, 2], the word's and the pair's.
-    """
-    params = run.load_parameters(jax.eval_shape(lambda key: init(key, run.config), jax.random.key(0)))
-
-    def apply(params: Params, ids: jax.Array) -> jax.Array:
-        return jax.nn.sigmoid(logits_of(params, ids))
-
-    def graph(graph, params: Params, ids: str) -> str:
-        from jaxlstm.deploy import onnx
-
-        words = graph.add("Gather", ids, graph.constant(0, np.int64), axis=2) if run.config.bigrams else ids
-        mask = graph.add("Not", graph.add("Equal", words, graph.constant(imdb.PADDING, np.int32)))
-        if isinstance(params, models.PooledClassifierParams):
-            logits = onnx.classify_pooled(graph, params, ids, mask)
-        else:
-            logits = onnx.classify(graph, params, ids, mask=mask)
-        return graph.add("Sigmoid", graph.add("Squeeze", logits, graph.constant([1], np.int64)))
-
-    inputs = {"ids": Input(("batch", "time", 2) if run.config.bigrams else ("batch", "time"), np.int32)}
-    return {"sentiment": Model(apply, params, inputs, ("probability",), graph)}
-
-
 def predictor(run: Run) -> Callable[[Sequence[str | np.ndarray]], np.ndarray]:
     """N reviews, as texts or as ids [T] -> the probability [N] that each is positive; their last words are read."""
     config, vocabulary = run.config, run.read_json("vocabulary.json")
-    find = bigram_finder(np.reshape(run.read_json("bigrams.json"), (-1, 2))) if config.bigrams else None
+    finders = finders_of(run)
     lengths = [length for length in (8, 16, 32, 64, 128, 256) if length < config.length]
     ask = Predictor(deployed(run)["sentiment"], [*lengths, config.length])
 
@@ -303,7 +301,7 @@ def predictor(run: Run) -> Callable[[Sequence[str | np.ndarray]], np.ndarray]:
             ids = ids[ids != imdb.PADDING]
         else:
             ids = np.asarray(review)[-config.length :]
-        return with_bigrams(ids[None], find)[0]
+        return with_ngrams(ids[None], finders)[0]
 
     def predict(reviews: Sequence[str | np.ndarray]) -> np.ndarray:
         require_texts(reviews)

@@ -24,7 +24,7 @@ def cross_entropy(logits: Array, labels: Array, mask: Array | None = None) -> Ar
 
 
 def binary_cross_entropy(logits: Array, labels: Array, mask: Array | None = None) -> Array:
-    """logits, labels 0 or 1, and mask, all [...]."""
+    """logits, labels from 0 to 1 (the probability of 1), and mask, all [...]."""
     if mask is not None:
         logits = jnp.where(mask, logits, 0)
     return masked_mean(optax.sigmoid_binary_cross_entropy(logits, labels), mask)
@@ -46,4 +46,4 @@ def accuracy(logits: Array, labels: Array, mask: Array | None = None) -> Array:
 
 def binary_accuracy(logits: Array, labels: Array, mask: Array | None = None) -> Array:
     """The share of entries on the right side of probability 1/2: logits, labels and mask [...]."""
-    return masked_mean(((logits > 0) == (labels > 0)).astype(logits.dtype), mask)
+    return masked_mean(((logits > 0) == (labels > 0.5)).astype(logits.dtype), mask)

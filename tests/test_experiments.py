@@ -21,8 +21,7 @@ import pytest
 from experiments import cumsum, echo, sentiment
 from experiments.__main__ import EXPERIMENTS, main
 from experiments.presets import named
-from experiments.reviews import split_rows
-from experiments.session import batch_size_for
+from experiments.session import Options, batch_size_for
 from jaxlstm.data.sample import load_sample
 from jaxlstm.errors import UserError
 from jaxlstm.runs import Run
@@ -268,36 +267,26 @@ def test_sentiment_pooled(tmp_path, reviews, capsys):
         tmp_path, "sentiment", "--preset", "best", "--data-dir", str(reviews), "--num-words", "20", "--length", "8",
         "--epochs", "8", "--hidden-size", "4", "--embedding-size", "8", "--batch-size", "4", "--learning-rate", "0.02",
         "--patience", "8", "--validation-fraction", "0.2", "--validation-run", "4", "--bigrams", "30",
-        "--bigram-size", "3",
+        "--trigrams", "40", "--ngram-size", "3",
     )  # fmt: skip
     assert result["metrics"]["accuracy"] > 0.9
     assert result["metrics"]["accuracy_bag_of_words"] > 0.85
-    assert len(json.loads((folder / "bigrams.json").read_text())) == 30
+    assert result["metrics"]["accuracy_together"] > 0.85
+    ngrams = json.loads((folder / "ngrams.json").read_text())
+    assert [len(of_order) for of_order in ngrams] == [30, 40]
+    assert [{len(ngram.split()) for ngram in of_order} for of_order in ngrams] == [{2}, {3}]
     capsys.readouterr()
     assert main(["sentiment", "--predict", "a dreadful film", "--from", str(folder)]) == 0
     assert capsys.readouterr().out.startswith("negative")
-
-
-def test_reviews_are_held_out_in_runs():
-    key, config = jax.random.key(0), sentiment.Config(validation_run=5, validation_fraction=0.2, labelled=80)
-    train, held_out = split_rows(key, 100, config)
-    assert sorted([*train, *held_out]) == list(range(100))
-    assert len(held_out) == 16  # a fifth of 80: three whole runs and one of the next
-    assert {(row // 5) for row in held_out[:15]} & {(row // 5) for row in train} == set()
-    assert np.mean(np.abs(np.diff(train)) == 1) < 0.2  # the others are in no order
-    # One by one, they are the first of a random order; and all of it is kept to fewer reviews.
-    train, held_out = split_rows(key, 100, sentiment.Config(max_reviews=50))
-    order = jax.random.permutation(key, 100)
-    np.testing.assert_array_equal(np.concatenate([held_out, train]), order[:50])
 
 
 def test_sentiment_pretrained(tmp_path, reviews, monkeypatch):
     read = []
     original = sentiment.pretrain
 
-    def pretrain(run, params, parts, unlabelled, *rest):
-        read.append((len(parts.texts), len(unlabelled.labels), len(parts.train.ids), len(parts.validation.ids)))
-        learnt, seconds = original(run, params, parts, unlabelled, *rest)
+    def pretrain(run, params, parts, *rest):
+        read.append((len(parts.train.ids), len(parts.validation.ids), len(parts.unlabelled)))
+        learnt, seconds = original(run, params, parts, *rest)
         assert not np.array_equal(learnt.embeddings[0], params.embeddings[0])
         others = [(*tree.embeddings[1:], *tree[1:]) for tree in (learnt, params)]
         for kept, before in zip(*map(jax.tree.leaves, others), strict=True):
@@ -308,14 +297,50 @@ def test_sentiment_pretrained(tmp_path, reviews, monkeypatch):
     folder, result = run(
         tmp_path, "sentiment", "--preset", "pretrained", "--data-dir", str(reviews), "--num-words", "20",
         "--length", "8", "--epochs", "8", "--hidden-size", "4", "--embedding-size", "8", "--batch-size", "4",
-        "--learning-rate", "0.02", "--patience", "8", "--validation-fraction", "0.2", "--labelled", "30",
+        "--learning-rate", "0.02", "--patience", "8", "--validation-fraction", "0.2",
         "--pretraining-epochs", "2", "--pretraining-skipped", "0", "--validation-run", "1", "--bigrams", "30",
     )  # fmt: skip
-    # 6 of 30 labelled reviews are held out, of all texts; 10 reviews have no label.
-    assert read == [(40 - 6, 10, 24, 6)]
+    assert read == [(32, 8, 10)]
     assert result["metrics"]["accuracy"] > 0.7
     assert [row["epoch"] for row in rows_of(folder) if row.get("model") == "pretraining"] == [1, 2]
     assert (folder / "pretraining.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_sentiment_self_trained(tmp_path, reviews, monkeypatch):
+    taught, judges = [], []
+    train, judges_of = sentiment.train, sentiment.judges_of
+
+    def note_what_is_taught(run, params, examples, *rest):
+        fitted = train(run, params, examples, *rest)
+        taught.append((params, examples, fitted.params))
+        return fitted
+
+    def note_the_judges(*arguments):
+        judges.append(judges_of(*arguments))
+        return judges[-1]
+
+    monkeypatch.setattr(sentiment, "train", note_what_is_taught)
+    monkeypatch.setattr(sentiment, "judges_of", note_the_judges)
+    folder, result = run(
+        tmp_path, "sentiment", "--preset", "self_trained", "--data-dir", str(reviews), "--num-words", "20",
+        "--length", "8", "--epochs", "6", "--hidden-size", "4", "--embedding-size", "8", "--batch-size", "4",
+        "--learning-rate", "0.02", "--patience", "8", "--validation-fraction", "0.2", "--validation-run", "1",
+        "--pretraining-epochs", "1", "--pretraining-skipped", "0", "--bigrams", "30", "--trigrams", "30",
+        "--self-training-epochs", "3",
+    )  # fmt: skip
+    (start, labelled, teacher), (start_of_student, examples, student) = taught
+    assert (len(labelled.ids), len(examples.ids)) == (32, 42)
+    # The student starts where its teacher did, and learns its judgements of the reviews without a label.
+    for first, second in zip(*map(jax.tree.leaves, (start, start_of_student)), strict=True):
+        np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(examples.labels[:32], labelled.labels)
+    logits = judges[0].logits(examples.ids[32:], Options())["accuracy_together"]
+    np.testing.assert_allclose(examples.labels[32:], 1 / (1 + np.exp(-logits)), rtol=1e-5)
+    assert len(judges) == 2
+    assert all(one.params is params for one, (*_, params) in zip(judges, taught, strict=True))
+    assert not np.array_equal(student.embeddings[0], teacher.embeddings[0])
+    assert [row["epoch"] for row in rows_of(folder) if row.get("model") == "self_training"] == [1, 2, 3]
+    assert all(result["metrics"][name] > 0.8 for name in ("accuracy", "accuracy_bag_of_words", "accuracy_together"))
 
 
 CHARLM = ["charlm", "--hidden-size", "12", "--batch-size", "4", "--window", "16", "--dropout", "0",
@@ -470,12 +495,14 @@ def test_bad_settings_are_named(tmp_path, capsys):
     line = error_of(capsys, "echo", "--position", "50", *runs)
     assert line == "error: --position: expected 0 to 49, a step of every sequence, got 50"
     assert error_of(capsys, "cumsum", "--epochs", "0", *runs) == "error: --epochs: expected at least 1, got 0"
-    for option in ("--pretraining-epochs", "--bigrams"):
+    for option in ("--pretraining-epochs", "--self-training-epochs", "--bigrams", "--trigrams"):
         assert f"{option}: expected --pooled beside it" in error_of(capsys, "sentiment", option, "1", *runs)
     line = error_of(capsys, "sentiment", "--num-words", "3", *runs)
     assert line == "error: --num-words: expected at least 4, got 3"
     line = error_of(capsys, "sentiment", "--preset", "pretrained", "--num-words", "60", *runs)
     assert line == "error: --pretraining-skipped: expected less than 57, the number of words, got 57"
+    line = error_of(capsys, "sentiment", "--pooled", "--self-training-epochs", "1", *runs)
+    assert line == "error: --self-training-epochs: expected --bag-of-words beside it, the other teacher"
     line = error_of(capsys, "sentiment", "--dropout", "1", *runs)
     assert line == "error: --dropout: expected 0 or more and less than 1, got 1.0"
     assert not (tmp_path / "runs").exists()

@@ -1,0 +1,58 @@
+"""The classifier of the sentiment system: from the ids of a review to its logit, in JAX and for other runtimes."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.reviews import ngram_counts, symbol_counts, words_of
+from jaxlstm import models
+from jaxlstm.data import imdb
+from jaxlstm.deploy.model import Input, Model
+from jaxlstm.runs import Run
+
+Params = models.ClassifierParams | models.PooledClassifierParams
+
+
+def init(key: jax.Array, config: Any) -> Params:
+    """Embedding, LSTM and one logit."""
+    if config.pooled:
+        symbols = symbol_counts(config)
+        sizes = [config.embedding_size, *(config.ngram_size for _ in symbols[1:])]
+        return models.init_pooled_classifier(key, symbols, sizes, config.hidden_size, num_labels=1)
+    return models.init_classifier(key, config.embedding_size, config.hidden_size, 1, vocabulary_size=config.num_words)
+
+
+def logits_of(params: Params, ids: jax.Array, key: jax.Array | None = None, **dropout: float) -> jax.Array:
+    """Ids [B, T], or [B, T, E] with n-grams -> the logit [B] of a positive review; padding is masked."""
+    mask = words_of(ids) != imdb.PADDING
+    if isinstance(params, models.PooledClassifierParams):
+        return models.classify_pooled(params, ids, mask, key=key, **dropout)[:, 0]
+    return models.classify(params, ids, mask=mask, key=key, **dropout)[:, 0]
+
+
+def deployed(run: Run) -> dict[str, Model]:
+    """The trained model: ids [B, T], padded on any side -> the probability [B] that the review is positive.
+
+    With n-grams the ids are [B, T, E], the word's and those of the runs that end with it.
+    """
+    params = run.load_parameters(jax.eval_shape(lambda key: init(key, run.config), jax.random.key(0)))
+
+    orders = len(ngram_counts(run.config))
+
+    def apply(params: Params, ids: jax.Array) -> jax.Array:
+        return jax.nn.sigmoid(logits_of(params, ids))
+
+    def graph(graph, params: Params, ids: str) -> str:
+        from jaxlstm.deploy import onnx
+
+        words = graph.add("Gather", ids, graph.constant(0, np.int64), axis=2) if orders else ids
+        mask = graph.add("Not", graph.add("Equal", words, graph.constant(imdb.PADDING, np.int32)))
+        if isinstance(params, models.PooledClassifierParams):
+            logits = onnx.classify_pooled(graph, params, ids, mask)
+        else:
+            logits = onnx.classify(graph, params, ids, mask=mask)
+        return graph.add("Sigmoid", graph.add("Squeeze", logits, graph.constant([1], np.int64)))
+
+    inputs = {"ids": Input(("batch", "time", 1 + orders) if orders else ("batch", "time"), np.int32)}
+    return {"sentiment": Model(apply, params, inputs, ("probability",), graph)}

@@ -1,0 +1,66 @@
+"""What a sentiment model learns from reviews that nobody has labelled: what it says of them with a bag of words.
+
+Both learn from the labels, and together say how likely each other review is positive. Then both learn anew, from the
+labels and from these probabilities. The new model, itself disturbed by dropout, comes to judge better than the first
+(self-training with a noisy student: Xie et al. 2020; probabilities for labels: Hinton et al. 2015; judges that see
+different sides of a text teach each other: Blum & Mitchell 1998).
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.special
+
+from experiments.bag_of_words import BagOfWords, Trust, fit_bag_of_words, fit_trust
+from experiments.review_classifier import Params, logits_of
+from experiments.reviews import Examples, Parts, symbol_counts
+from experiments.session import Options
+from jaxlstm.batches import map_batches
+from jaxlstm.reporting import console
+
+
+class Judges(NamedTuple):
+    """The model, and the bag of words beside it where there is one."""
+
+    params: Params
+    bag: BagOfWords | None = None
+    trust: Trust | None = None
+
+    def logits(self, ids: np.ndarray, options: Options) -> dict[str, np.ndarray]:
+        """The logits [N] of each, and of both together, by the name of their accuracy among the metrics."""
+        logits = {"accuracy": np.asarray(map_batches(logits_of, self.params, ids, 512, options.mesh))}
+        if self.bag is not None:
+            logits["accuracy_bag_of_words"] = self.bag.logits(ids)
+        if self.trust is not None:
+            logits["accuracy_together"] = self.trust.logits(list(logits.values()))
+        return logits
+
+
+def accuracies(logits: Mapping[str, np.ndarray], labels: np.ndarray) -> dict[str, float]:
+    """The share of reviews that each judge is right about."""
+    return {name: float(np.mean((of_one > 0) == labels)) for name, of_one in logits.items()}
+
+
+def judges_of(params: Params, examples: Examples, validation: Examples, config: Any, options: Options) -> Judges:
+    """The model, which has learnt from the examples, and a bag of words that learns from them, if one is asked for.
+
+    The validation reviews tell how far each is to be trusted.
+    """
+    judges = Judges(params)
+    if config.bag_of_words:
+        judges = judges._replace(bag=fit_bag_of_words(examples, validation, symbol_counts(config)))
+        logits = judges.logits(validation.ids, options)
+        judges = judges._replace(trust=fit_trust(list(logits.values()), validation.labels))
+        shares = accuracies(judges.logits(validation.ids, options), validation.labels)
+        console.print(", ".join(f"{name} {share:.4f}" for name, share in shares.items()) + " on the validation reviews")
+    return judges
+
+
+def examples_taught_by(judges: Judges, parts: Parts, options: Options) -> Examples:
+    """The labelled reviews, and the unlabelled ones with the probability of positive that both judges give together."""
+    logits = judges.logits(parts.unlabelled, options)["accuracy_together"]
+    return Examples(
+        np.concatenate([parts.train.ids, parts.unlabelled]),
+        np.concatenate([parts.train.labels, scipy.special.expit(logits).astype(np.float32)]),
+    )

@@ -1,0 +1,95 @@
+"""What the sentiment system reads: which reviews for what, and by which symbols."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import sentiment
+from experiments.reviews import finders_of, read_parts, split_rows, with_ngrams, words_of
+from jaxlstm.data import imdb
+from jaxlstm.runs import Run
+
+VOCABULARY = ["the", "a", "film", "good", "bad", "not", "very", "rare"]
+
+
+def drawn(count, seed):
+    """Reviews of 1 to 12 words, a few of them unknown."""
+    rng = np.random.default_rng(seed)
+    offsets = np.cumsum([0, *rng.integers(1, 13, count)])
+    words = rng.integers(-1, len(VOCABULARY), offsets[-1]).astype(np.int32)
+    return imdb.Reviews(words, offsets, (np.arange(count) >= count // 2).astype(np.int32))
+
+
+REVIEWS = imdb.Imdb(drawn(60, 0), drawn(20, 1), VOCABULARY)
+OTHERS = drawn(30, 2)
+KEYS = jax.random.split(jax.random.key(0))
+CONFIG = sentiment.Config(num_words=10, length=8, pooled=True, bigrams=9, trigrams=7, validation_fraction=0.2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "read", "counts"),
+    [
+        ({}, None, (48, 12, 20, 0)),
+        ({}, OTHERS, (48, 12, 20, 30)),
+        # What is left of the labels goes unread.
+        ({"labelled": 20}, None, (16, 4, 20, 40)),
+        ({"labelled": 20, "unlabelled": 5}, OTHERS, (16, 4, 20, 45)),
+        ({"max_reviews": 10}, OTHERS, (8, 2, 10, 30)),
+    ],
+)
+def test_reviews_are_read_for_one_thing_each(tmp_path, settings, read, counts):
+    run = Run.create(tmp_path, "sentiment", replace(CONFIG, **settings))
+    parts = read_parts(run, REVIEWS, read, *KEYS)
+    assert (len(parts.train.ids), len(parts.validation.ids), len(parts.test.ids), len(parts.unlabelled)) == counts
+    assert all(part.ids.shape == (len(part.labels), 8, 3) for part in parts[:3])
+    encoded = imdb.encode(REVIEWS.train, 10, 8)
+    rows, held_out = split_rows(KEYS[0], 60, run.config)
+    np.testing.assert_array_equal(words_of(parts.validation.ids), encoded[held_out])
+    np.testing.assert_array_equal(parts.validation.labels, REVIEWS.train.labels[held_out])
+    np.testing.assert_array_equal(words_of(parts.train.ids), encoded[rows[: counts[0]]])
+    np.testing.assert_array_equal(parts.train.labels, REVIEWS.train.labels[rows[: counts[0]]])
+    unread = len(rows) - counts[0]
+    np.testing.assert_array_equal(words_of(parts.unlabelled)[:unread], encoded[rows[counts[0] :]])
+    np.testing.assert_array_equal(words_of(parts.unlabelled)[unread:], imdb.encode(OTHERS, 10, 8)[: counts[3] - unread])
+
+
+def test_new_reviews_are_read_by_the_symbols_of_the_run(tmp_path):
+    run = Run.create(tmp_path, "sentiment", CONFIG)
+    parts = read_parts(run, REVIEWS, None, *KEYS)
+    finders = finders_of(Run.open(run.folder, "sentiment", sentiment.Config))
+    for part in parts[:3]:
+        np.testing.assert_array_equal(with_ngrams(words_of(part.ids), finders), part.ids)
+    assert parts.test.ids[..., 1].max() == 9
+    assert parts.test.ids[..., 2].max() > 0
+    words = Run.create(tmp_path, "sentiment", replace(CONFIG, bigrams=0, trigrams=0))
+    assert read_parts(words, REVIEWS, None, *KEYS).test.ids.shape == (20, 8)
+    assert finders_of(words) == []
+
+
+def test_test_reviews_have_no_say_in_the_symbols(tmp_path):
+    folders = []
+    for test in (REVIEWS.test, drawn(20, 3)):
+        run = Run.create(tmp_path, "sentiment", CONFIG)
+        read_parts(run, REVIEWS._replace(test=test), None, *KEYS)
+        folders.append(run.folder)
+    first, second = ((folder / "ngrams.json").read_bytes() for folder in folders)
+    assert first == second
+
+
+def test_reviews_are_held_out_in_runs():
+    key, config = jax.random.key(0), sentiment.Config(validation_run=5, validation_fraction=0.2, labelled=80)
+    train, held_out = split_rows(key, 100, config)
+    assert sorted([*train, *held_out]) == list(range(100))
+    assert len(held_out) == 16  # a fifth of 80: three whole runs and one of the next
+    assert {(row // 5) for row in held_out[:15]} & {(row // 5) for row in train} == set()
+    assert np.mean(np.abs(np.diff(train)) == 1) < 0.2  # the others are in no order
+    # Fewer reviews to learn from are of all films, not of the first few.
+    fewer, _ = split_rows(key, 100, replace(config, max_reviews=40, labelled=None))
+    assert len(fewer) == 40 - 8
+    assert len({row // 5 for row in fewer}) > 12
+    # One by one, they are the first of a random order; and all of it is kept to fewer reviews.
+    train, held_out = split_rows(key, 100, sentiment.Config(max_reviews=50))
+    order = jax.random.permutation(key, 100)
+    np.testing.assert_array_equal(np.concatenate([held_out, train]), order[:50])
