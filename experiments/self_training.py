@@ -1,9 +1,9 @@
 """What a sentiment model learns from reviews that nobody has labelled: what it says of them with a bag of words.
 
 Both learn from the labels, and together say how likely each other review is positive. Then both learn anew, from the
-labels and from these probabilities. The new model, itself disturbed by dropout, comes to judge better than the first
-(self-training with a noisy student: Xie et al. 2020; probabilities for labels: Hinton et al. 2015; judges that see
-different sides of a text teach each other: Blum & Mitchell 1998).
+labels and from these probabilities, and so on, for a few rounds. The new model, itself disturbed by dropout, comes to
+judge better than the one before (self-training with a noisy student: Xie et al. 2020; probabilities for labels: Hinton
+et al. 2015; judges that see different sides of a text teach each other: Blum & Mitchell 1998).
 """
 
 from collections.abc import Mapping

@@ -10,7 +10,7 @@ from the third on. The epoch is chosen on a part of the training set, and the te
 are in one half of the data, so that validation reviews drawn at random flatter: the model knows their films. They
 are drawn film by film, as nearly as the order of the files allows. `--preset pretrained` learns the word vectors from
 all reviews first, the unlabelled ones too (`experiments/pretraining.py`); `--preset few_labels` does so with a fifth
-of the labels, where it helps most. `--preset self_trained` then learns a second time, from all reviews, those without
+of the labels, where it helps most. `--preset self_trained` then learns again and again, from all reviews, those without
 a label too (`experiments/self_training.py`).
 """
 
@@ -50,7 +50,7 @@ from jaxlstm.runs import Run
 from jaxlstm.training import EarlyStopping, Fitted, fit
 
 ORIGINAL = {"accuracy": 0.81292}
-STUDENT = "self_training"  # the second model's name in the run's metrics and checkpoints
+STUDENT = "self_training"  # and a number: a new model's name in the run's metrics and checkpoints
 DROPOUT = ("dropout", "recurrent_dropout", "output_dropout")
 
 
@@ -106,8 +106,10 @@ class Config(Settings):
     """Reviews in a step of these epochs."""
     pretraining_skipped: int = 57
     """How many of the most frequent words are never to be guessed: they say little of a review."""
-    self_training_epochs: int = 0
-    """Epochs of a second pooled model, which learns the first one's judgements of unlabelled reviews as well."""
+    self_training_rounds: int = 0
+    """How often a new pooled model learns what the last one, with a bag of words, says of reviews without a label."""
+    self_training_epochs: int = 1
+    """Epochs of each new model."""
     unlabelled: int | None = None
     """How many of the 50,000 unlabelled reviews are read for pretraining and self-training; all of them by default."""
     bag_of_words: bool = False
@@ -128,24 +130,24 @@ class Config(Settings):
         if not 0 < self.validation_fraction < 1:
             raise UserError(f"--validation-fraction: expected a share between 0 and 1, got {self.validation_fraction}")
         require_at_least(self, 0, "bigrams", "trigrams")
-        require_at_least(self, 0, "pretraining_epochs", "pretraining_skipped", "self_training_epochs")
-        require_at_least(self, 1, "pretraining_batch_size")
+        require_at_least(self, 0, "pretraining_epochs", "pretraining_skipped", "self_training_rounds")
+        require_at_least(self, 1, "pretraining_batch_size", "self_training_epochs")
         require_at_least(self, imdb.FIRST_WORD + 1, "num_words")
         if self.pretraining_epochs and self.pretraining_skipped >= self.num_words - imdb.FIRST_WORD:
             raise UserError(
                 f"--pretraining-skipped: expected less than {self.num_words - imdb.FIRST_WORD}, the number of words, "
                 f"got {self.pretraining_skipped}"
             )
-        for name in ("bigrams", "trigrams", "pretraining_epochs", "self_training_epochs"):
+        for name in ("bigrams", "trigrams", "pretraining_epochs", "self_training_rounds"):
             if getattr(self, name) and not self.pooled:
                 raise UserError(f"--{name.replace('_', '-')}: expected --pooled beside it")
-        if self.self_training_epochs and not self.bag_of_words:
-            raise UserError("--self-training-epochs: expected --bag-of-words beside it, the other teacher")
+        if self.self_training_rounds and not self.bag_of_words:
+            raise UserError("--self-training-rounds: expected --bag-of-words beside it, the other teacher")
 
     @property
     def reads_unlabelled(self) -> bool:
         """Whether the reviews without a label are of use."""
-        return bool(self.pretraining_epochs or self.self_training_epochs)
+        return bool(self.pretraining_epochs or self.self_training_rounds)
 
 
 POOLED = Config(
@@ -174,7 +176,7 @@ PRESETS = named(
         learning_rate=0.005,
         epochs=1,
         pretraining_epochs=4,
-        self_training_epochs=2,
+        self_training_rounds=3,
     ),
     few_labels=replace(
         POOLED, labelled=5000, length=200, batch_size=16, learning_rate=0.004, epochs=4, pretraining_epochs=4
@@ -217,12 +219,13 @@ def main(
     if isinstance(params, models.PooledClassifierParams) and config.pretraining_epochs:
         params, seconds = pretrain(run, params, parts, jax.random.fold_in(key_params, 1), options)
     show_parameters("sentiment", params)
-    fitted = train(run, params, parts.train, parts.validation, key_training, options)
+    fitted = train(run, params, parts.train, parts.validation, key_training, options, config.epochs)
     seconds += fitted.seconds
     judges = judges_of(fitted.params, parts.train, parts.validation, config, options)
-    if config.self_training_epochs:
+    for number in range(1, 1 + config.self_training_rounds):
         taught = examples_taught_by(judges, parts, options)
-        fitted = train(run, params, taught, parts.validation, jax.random.fold_in(key_training, 1), options, STUDENT)
+        key, epochs = jax.random.fold_in(key_training, number), config.self_training_epochs
+        fitted = train(run, params, taught, parts.validation, key, options, epochs, f"{STUDENT}_{number}")
         seconds += fitted.seconds
         judges = judges_of(fitted.params, taught, parts.validation, config, options)
     run.save_parameters(fitted.params)
@@ -242,11 +245,11 @@ def train(
     validation: Examples,
     key: jax.Array,
     options: Options,
+    epochs: int,
     model: str = "",
 ) -> Fitted:
     """Learns to judge; the epoch is the best one on the validation reviews."""
     config: Config = run.config
-    epochs = config.self_training_epochs if model == STUDENT else config.epochs
     dropout = {name: getattr(config, name) for name in DROPOUT}
 
     def loss(params: Params, batch: tuple[jax.Array, jax.Array], key: jax.Array):

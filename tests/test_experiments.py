@@ -1,4 +1,4 @@
-"""Each experiment at a tiny size through its command line: what it leaves, its errors, killing and resuming."""
+"""The experiments at a tiny size through their command line: what they leave, errors, killing and resuming."""
 
 import json
 import os
@@ -6,25 +6,26 @@ import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 import zipfile
 from dataclasses import asdict, replace
-from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
+from commands import check_result, error_of, rows_of, run
 
-from experiments import cumsum, echo, sentiment
+from experiments import cumsum, echo
 from experiments.__main__ import EXPERIMENTS, main
 from experiments.presets import named
-from experiments.session import Options, batch_size_for
+from experiments.session import batch_size_for
 from jaxlstm.data.sample import load_sample
 from jaxlstm.errors import UserError
 from jaxlstm.runs import Run
+
+pytestmark = pytest.mark.usefixtures("cache")
 
 ROOT = Path(__file__).parent.parent
 ECHO = ["echo", "--length", "8", "--num-symbols", "6", "--hidden-size", "5", "--test-size", "30"]
@@ -38,60 +39,6 @@ def declaration(tmp_path_factory):
         for code, language in (("eng", "english"), ("fra", "french")):
             archive.writestr(f"udhr2/{code}.txt", load_sample(language)[:1500])
     return path
-
-
-@pytest.fixture(scope="module")
-def reviews(tmp_path_factory):
-    """A stand-in for the reviews, where one word decides."""
-    path = tmp_path_factory.mktemp("data") / "aclImdb_v1.tar.gz"
-    rng = np.random.default_rng(0)
-    with tarfile.open(path, "w:gz") as archive:
-        for split in ("train", "test"):
-            for label, word in (("pos", "wonderful"), ("neg", "dreadful")):
-                for index in range(20):
-                    words = [*rng.choice(["a", "film", "of", "its", "time"], 6), word]
-                    content = " ".join(rng.permutation(words)).encode()
-                    member = tarfile.TarInfo(f"aclImdb/{split}/{label}/{index}_1.txt")
-                    member.size = len(content)
-                    archive.addfile(member, BytesIO(content))
-        for index in range(10):
-            content = " ".join(rng.permutation(["a", "film", "of", "its", "time"])).encode()
-            member = tarfile.TarInfo(f"aclImdb/train/unsup/{index}_0.txt")
-            member.size = len(content)
-            archive.addfile(member, BytesIO(content))
-    return path
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("JAXLSTM_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("JAXLSTM_DATA", raising=False)
-
-
-def run(tmp_path, *arguments):
-    """Runs a command and returns the folder it leaves, with its result.json."""
-    assert main([*arguments, "--runs", str(tmp_path / "runs")]) == 0
-    (folder,) = (tmp_path / "runs" / arguments[0]).iterdir()
-    return folder, json.loads((folder / "result.json").read_text())
-
-
-def rows_of(folder):
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
-def check_result(folder, result, system, metrics, plots):
-    assert result.keys() == {
-        "system", "metrics", "original", "config", "parameters", "seconds", "peak_memory", "command", "device",
-        "versions",
-    }  # fmt: skip
-    assert result["system"] == system
-    assert metrics <= result["metrics"].keys()
-    settings = {"system": system, **result["config"], "command": result["command"]}
-    assert json.loads((folder / "config.json").read_text()) == settings
-    assert 2**26 < result["peak_memory"] < 2**38  # jax alone takes more, and no machine of ours has as much
-    for name in plots:
-        assert (folder / name).read_bytes().startswith(b"\x89PNG"), name
-    assert not list(folder.rglob("*.partial"))
 
 
 def test_echo(tmp_path, capsys):
@@ -248,208 +195,6 @@ def test_langid_offline_uses_the_sample_and_says_so(tmp_path, monkeypatch, capsy
     assert "bilingual sample" in capsys.readouterr().out
 
 
-def test_sentiment(tmp_path, reviews, capsys):
-    folder, result = run(
-        tmp_path, "sentiment", "--data-dir", str(reviews), "--num-words", "20", "--length", "8", "--epochs", "12",
-        "--hidden-size", "8", "--embedding-size", "8", "--batch-size", "4", "--learning-rate", "0.02",
-        "--patience", "12", "--validation-fraction", "0.2",
-    )  # fmt: skip
-    check_result(folder, result, "sentiment", {"accuracy"}, ["learning.png", "confusion.png", "examples.png"])
-    assert result["metrics"]["accuracy"] > 0.9
-    capsys.readouterr()
-    for text, verdict in (("A wonderful film", "positive"), ("a dreadful film", "negative")):
-        assert main(["sentiment", "--predict", text, "--from", str(folder)]) == 0
-        assert capsys.readouterr().out.startswith(verdict)
-
-
-def test_sentiment_pooled(tmp_path, reviews, capsys):
-    folder, result = run(
-        tmp_path, "sentiment", "--preset", "best", "--data-dir", str(reviews), "--num-words", "20", "--length", "8",
-        "--epochs", "8", "--hidden-size", "4", "--embedding-size", "8", "--batch-size", "4", "--learning-rate", "0.02",
-        "--patience", "8", "--validation-fraction", "0.2", "--validation-run", "4", "--bigrams", "30",
-        "--trigrams", "40", "--ngram-size", "3",
-    )  # fmt: skip
-    assert result["metrics"]["accuracy"] > 0.9
-    assert result["metrics"]["accuracy_bag_of_words"] > 0.85
-    assert result["metrics"]["accuracy_together"] > 0.85
-    ngrams = json.loads((folder / "ngrams.json").read_text())
-    assert [len(of_order) for of_order in ngrams] == [30, 40]
-    assert [{len(ngram.split()) for ngram in of_order} for of_order in ngrams] == [{2}, {3}]
-    capsys.readouterr()
-    assert main(["sentiment", "--predict", "a dreadful film", "--from", str(folder)]) == 0
-    assert capsys.readouterr().out.startswith("negative")
-
-
-def test_sentiment_pretrained(tmp_path, reviews, monkeypatch):
-    read = []
-    original = sentiment.pretrain
-
-    def pretrain(run, params, parts, *rest):
-        read.append((len(parts.train.ids), len(parts.validation.ids), len(parts.unlabelled)))
-        learnt, seconds = original(run, params, parts, *rest)
-        assert not np.array_equal(learnt.embeddings[0], params.embeddings[0])
-        others = [(*tree.embeddings[1:], *tree[1:]) for tree in (learnt, params)]
-        for kept, before in zip(*map(jax.tree.leaves, others), strict=True):
-            np.testing.assert_array_equal(kept, before)
-        return learnt, seconds
-
-    monkeypatch.setattr(sentiment, "pretrain", pretrain)
-    folder, result = run(
-        tmp_path, "sentiment", "--preset", "pretrained", "--data-dir", str(reviews), "--num-words", "20",
-        "--length", "8", "--epochs", "8", "--hidden-size", "4", "--embedding-size", "8", "--batch-size", "4",
-        "--learning-rate", "0.02", "--patience", "8", "--validation-fraction", "0.2",
-        "--pretraining-epochs", "2", "--pretraining-skipped", "0", "--validation-run", "1", "--bigrams", "30",
-    )  # fmt: skip
-    assert read == [(32, 8, 10)]
-    assert result["metrics"]["accuracy"] > 0.7
-    assert [row["epoch"] for row in rows_of(folder) if row.get("model") == "pretraining"] == [1, 2]
-    assert (folder / "pretraining.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_sentiment_self_trained(tmp_path, reviews, monkeypatch):
-    taught, judges = [], []
-    train, judges_of = sentiment.train, sentiment.judges_of
-
-    def note_what_is_taught(run, params, examples, *rest):
-        fitted = train(run, params, examples, *rest)
-        taught.append((params, examples, fitted.params))
-        return fitted
-
-    def note_the_judges(*arguments):
-        judges.append(judges_of(*arguments))
-        return judges[-1]
-
-    monkeypatch.setattr(sentiment, "train", note_what_is_taught)
-    monkeypatch.setattr(sentiment, "judges_of", note_the_judges)
-    folder, result = run(
-        tmp_path, "sentiment", "--preset", "self_trained", "--data-dir", str(reviews), "--num-words", "20",
-        "--length", "8", "--epochs", "6", "--hidden-size", "4", "--embedding-size", "8", "--batch-size", "4",
-        "--learning-rate", "0.02", "--patience", "8", "--validation-fraction", "0.2", "--validation-run", "1",
-        "--pretraining-epochs", "1", "--pretraining-skipped", "0", "--bigrams", "30", "--trigrams", "30",
-        "--self-training-epochs", "3",
-    )  # fmt: skip
-    (start, labelled, teacher), (start_of_student, examples, student) = taught
-    assert (len(labelled.ids), len(examples.ids)) == (32, 42)
-    # The student starts where its teacher did, and learns its judgements of the reviews without a label.
-    for first, second in zip(*map(jax.tree.leaves, (start, start_of_student)), strict=True):
-        np.testing.assert_array_equal(first, second)
-    np.testing.assert_array_equal(examples.labels[:32], labelled.labels)
-    logits = judges[0].logits(examples.ids[32:], Options())["accuracy_together"]
-    np.testing.assert_allclose(examples.labels[32:], 1 / (1 + np.exp(-logits)), rtol=1e-5)
-    assert len(judges) == 2
-    assert all(one.params is params for one, (*_, params) in zip(judges, taught, strict=True))
-    assert not np.array_equal(student.embeddings[0], teacher.embeddings[0])
-    assert [row["epoch"] for row in rows_of(folder) if row.get("model") == "self_training"] == [1, 2, 3]
-    assert all(result["metrics"][name] > 0.8 for name in ("accuracy", "accuracy_bag_of_words", "accuracy_together"))
-
-
-CHARLM = ["charlm", "--hidden-size", "12", "--batch-size", "4", "--window", "16", "--dropout", "0",
-          "--recurrent-dropout", "0"]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def words(tmp_path_factory):
-    """A text of three words at random: log2(3) bits for four characters, and within a word none."""
-    path = tmp_path_factory.mktemp("data") / "words.txt"
-    path.write_text("".join(np.random.default_rng(0).choice(["abc ", "mno ", "xyz "], 800)), encoding="utf-8")
-    return path
-
-
-@pytest.fixture(scope="module")
-def writer(tmp_path_factory, words):
-    """A finished run of charlm: its folder and result.json."""
-    options = ["--epochs", "6", "--learning-rate", "0.05", "--sample-length", "80"]
-    return run(tmp_path_factory.mktemp("charlm"), *CHARLM, "--text", str(words), *options)
-
-
-def test_charlm(writer):
-    folder, result = writer
-    entropy = np.log2(3) / 4
-    metrics = {"bits_per_character", "bits_per_character_ngram", "bits_per_character_xz"}
-    check_result(folder, result, "charlm", metrics, ["learning.png", "characters.png"])
-    assert result["metrics"]["bits_per_character"] == pytest.approx(entropy, abs=0.05)
-    assert result["metrics"]["bits_per_character_ngram"] == pytest.approx(entropy, abs=0.05)
-    assert {"epoch", "loss", "bits", "validation_bits"} == rows_of(folder)[0].keys()
-    sample = (folder / "sample.txt").read_text(encoding="utf-8")
-    assert len(sample) == 80
-    assert set(sample.split()[:-1]) == {"abc", "mno", "xyz"}
-
-
-def written(capsys, folder, *arguments):
-    capsys.readouterr()
-    assert main(["charlm", "--from", str(folder), *arguments]) == 0
-    return capsys.readouterr().out.removesuffix("\n")
-
-
-def test_charlm_writes_on(writer, capsys):
-    folder, _ = writer
-    greedy = ["--temperature", "0"]
-    assert written(capsys, folder, "--prompt", "abc m", *greedy, "--stop", " ") == "abc mno "
-    assert written(capsys, folder, "--prompt", "x", *greedy, "--sample-length", "2") == "xyz"
-    assert written(capsys, folder, "--prompt", "a", "--top-k", "1", "--stop", "c") == "abc"
-    hot = ["--temperature", "20", "--sample-length", "40"]
-    assert written(capsys, folder, "--prompt", "m", "--nucleus", "0.01", *hot, "--stop", "o") == "mno"
-    texts = {written(capsys, folder, *hot, "--seed", seed) for seed in ("1", "1", "2")}
-    assert [len(text) for text in texts] == [40, 40]
-
-
-def test_charlm_resumes_to_the_same_end(tmp_path, words):
-    settings = [*CHARLM, "--text", str(words), "--epochs", "3", "--sample-length", "20"]
-    folder, expected = run(tmp_path, *settings)
-    metrics, sample = (folder / "metrics.jsonl").read_bytes(), (folder / "sample.txt").read_bytes()
-    shutil.rmtree(folder / "checkpoints" / "3")
-    assert main(["charlm", "--resume", str(folder), "--sample-length", "20"]) == 0
-    assert json.loads((folder / "result.json").read_text())["metrics"] == expected["metrics"]
-    assert (folder / "metrics.jsonl").read_bytes() == metrics
-    assert (folder / "sample.txt").read_bytes() == sample
-
-
-def test_charlm_wants_the_same_text_when_it_resumes(tmp_path, capsys):
-    text = tmp_path / "text.txt"
-    text.write_text("to be or not to be. " * 30, encoding="utf-8")
-    folder, _ = run(tmp_path, *CHARLM, "--text", str(text), "--epochs", "1", "--sample-length", "5")
-    text.write_text("to be or not to be! " * 30, encoding="utf-8")
-    assert "is not the text any more" in error_of(capsys, "charlm", "--resume", str(folder))
-
-
-def test_charlm_names_what_is_wrong_with_a_text(tmp_path, capsys):
-    def error_with(content):
-        text = tmp_path / "text.txt"
-        text.write_bytes(content)
-        line = error_of(capsys, *CHARLM, "--text", str(text), "--runs", str(tmp_path / "runs"))
-        return line.replace(str(text), "FILE")
-
-    assert error_of(capsys, "charlm") == "error: --text: expected a text file to learn from, got none"
-    missing = error_of(capsys, "charlm", "--text", str(tmp_path / "no.txt"))
-    assert missing == f"error: --text: expected a text file, {tmp_path / 'no.txt'}: No such file or directory"
-    assert "Is a directory" in error_of(capsys, "charlm", "--text", str(tmp_path))
-    assert error_with(b"caf\xe9") == "error: --text: expected UTF-8 text, FILE is not at byte 3"
-    short = "error: --text: expected at least 161 characters, a window of 16 for each part, FILE has "
-    assert error_with(b"") == short + "0"
-    assert error_with(b"a" * 150) == short + "150"
-    assert not (tmp_path / "runs").exists()
-
-
-def test_charlm_names_bad_settings_before_it_trains(tmp_path, words, writer, capsys):
-    def error_with(*arguments):
-        return error_of(capsys, "charlm", "--text", str(words), "--runs", str(tmp_path / "runs"), *arguments)
-
-    assert error_with("--temperature", "-1") == "error: --temperature: expected at least 0, got -1.0"
-    assert error_with("--top-k", "0") == "error: --top-k: expected at least 1, got 0"
-    assert error_with("--nucleus", "2") == "error: --nucleus: expected a probability above 0 and at most 1, got 2.0"
-    assert error_with("--test-fraction", "0.5") == (
-        "error: --test-fraction: expected a share between 0 and 0.5, got 0.5"
-    )
-    line = error_with("--recurrent-dropout", "1")
-    assert line == "error: --recurrent-dropout: expected 0 or more and less than 1, got 1.0"
-    assert error_with("--stop", "ab") == "error: --stop: expected one character, got 'ab'"
-    assert error_with("--prompt", "abacus") == (
-        "error: --prompt: expected characters of the text that was learnt from, got 's'"
-    )
-    assert not list(tmp_path.glob("runs/*/*"))
-    assert "got '!'" in error_of(capsys, "charlm", "--from", str(writer[0]), "--prompt", "abc!")
-
-
 def python(*arguments, **options):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen([sys.executable, "-m", "experiments", *arguments], cwd=ROOT, env=environment, **options)
@@ -483,26 +228,19 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path):
     assert json.loads((folder / "result.json").read_text())["metrics"] == expected["metrics"]
 
 
-def error_of(capsys, *arguments):
-    """The one line that a command prints before it exits with code 2."""
-    assert main(list(arguments)) == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    return line
-
-
 def test_bad_settings_are_named(tmp_path, capsys):
     runs = ["--runs", str(tmp_path / "runs")]
     line = error_of(capsys, "echo", "--position", "50", *runs)
     assert line == "error: --position: expected 0 to 49, a step of every sequence, got 50"
     assert error_of(capsys, "cumsum", "--epochs", "0", *runs) == "error: --epochs: expected at least 1, got 0"
-    for option in ("--pretraining-epochs", "--self-training-epochs", "--bigrams", "--trigrams"):
+    for option in ("--pretraining-epochs", "--self-training-rounds", "--bigrams", "--trigrams"):
         assert f"{option}: expected --pooled beside it" in error_of(capsys, "sentiment", option, "1", *runs)
     line = error_of(capsys, "sentiment", "--num-words", "3", *runs)
     assert line == "error: --num-words: expected at least 4, got 3"
     line = error_of(capsys, "sentiment", "--preset", "pretrained", "--num-words", "60", *runs)
     assert line == "error: --pretraining-skipped: expected less than 57, the number of words, got 57"
-    line = error_of(capsys, "sentiment", "--pooled", "--self-training-epochs", "1", *runs)
-    assert line == "error: --self-training-epochs: expected --bag-of-words beside it, the other teacher"
+    line = error_of(capsys, "sentiment", "--pooled", "--self-training-rounds", "1", *runs)
+    assert line == "error: --self-training-rounds: expected --bag-of-words beside it, the other teacher"
     line = error_of(capsys, "sentiment", "--dropout", "1", *runs)
     assert line == "error: --dropout: expected 0 or more and less than 1, got 1.0"
     assert not (tmp_path / "runs").exists()

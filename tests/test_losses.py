@@ -11,6 +11,7 @@ RNG = np.random.default_rng(0)
 LOGITS = RNG.standard_normal((3, 5, 4)).astype(np.float32)
 LABELS = RNG.integers(0, 4, (3, 5), np.int32)
 BINARY = (LABELS > 1).astype(np.float32)
+PROBABILITIES = RNG.random((3, 5)).astype(np.float32)
 MASK = RNG.random((3, 5)) < 0.6
 
 
@@ -27,16 +28,22 @@ def test_values(mask):
     hits = (LOGITS.argmax(axis=-1) == LABELS)[chosen]
     assert losses.accuracy(jnp.asarray(LOGITS), LABELS, given) == pytest.approx(hits.mean(), rel=1e-6)
 
-    logits, binary = LOGITS[..., 0], BINARY
-    p = 1 / (1 + np.exp(-logits))
-    entropy = -(binary * np.log(p) + (1 - binary) * np.log(1 - p))
-    assert losses.binary_cross_entropy(logits, binary, given) == pytest.approx(entropy[chosen].mean(), rel=1e-5)
-    hits = ((logits > 0) == (binary > 0))[chosen]
-    assert losses.binary_accuracy(jnp.asarray(logits), binary, given) == pytest.approx(hits.mean(), rel=1e-6)
-
     targets = RNG.standard_normal((3, 5, 4)).astype(np.float32)
     squares = ((LOGITS - targets) ** 2).mean(axis=-1)
     assert losses.squared_error(LOGITS, targets, given) == pytest.approx(squares[chosen].mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("labels", [BINARY, PROBABILITIES])
+@pytest.mark.parametrize("mask", [None, MASK])
+def test_values_of_two_kinds(mask, labels):
+    chosen = np.ones((3, 5), bool) if mask is None else mask
+    given = None if mask is None else jnp.asarray(mask)
+    logits = LOGITS[..., 0]
+    p = 1 / (1 + np.exp(-logits))
+    entropy = -(labels * np.log(p) + (1 - labels) * np.log(1 - p))
+    assert losses.binary_cross_entropy(logits, labels, given) == pytest.approx(entropy[chosen].mean(), rel=1e-5)
+    hits = ((p > 0.5) == (labels > 0.5))[chosen]
+    assert losses.binary_accuracy(jnp.asarray(logits), labels, given) == pytest.approx(hits.mean(), rel=1e-6)
 
 
 def test_what_is_masked_may_be_nan():

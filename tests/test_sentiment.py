@@ -1,0 +1,137 @@
+"""Sentiment at a tiny size: the original model, the pooled one, what it reads before and beside its labels."""
+
+import json
+import tarfile
+from io import BytesIO
+
+import jax
+import numpy as np
+import pytest
+from commands import check_result, rows_of, run
+
+from experiments import sentiment
+from experiments.__main__ import main
+from experiments.session import Options
+
+pytestmark = pytest.mark.usefixtures("cache")
+
+
+@pytest.fixture(scope="module")
+def reviews(tmp_path_factory):
+    """A stand-in for the reviews, where one word decides."""
+    path = tmp_path_factory.mktemp("data") / "aclImdb_v1.tar.gz"
+    rng = np.random.default_rng(0)
+    with tarfile.open(path, "w:gz") as archive:
+        for split in ("train", "test"):
+            for label, word in (("pos", "wonderful"), ("neg", "dreadful")):
+                for index in range(20):
+                    words = [*rng.choice(["a", "film", "of", "its", "time"], 6), word]
+                    content = " ".join(rng.permutation(words)).encode()
+                    member = tarfile.TarInfo(f"aclImdb/{split}/{label}/{index}_1.txt")
+                    member.size = len(content)
+                    archive.addfile(member, BytesIO(content))
+        for index in range(10):
+            content = " ".join(rng.permutation(["a", "film", "of", "its", "time"])).encode()
+            member = tarfile.TarInfo(f"aclImdb/train/unsup/{index}_0.txt")
+            member.size = len(content)
+            archive.addfile(member, BytesIO(content))
+    return path
+
+
+def test_sentiment(tmp_path, reviews, capsys):
+    folder, result = run(
+        tmp_path, "sentiment", "--data-dir", str(reviews), "--num-words", "20", "--length", "8", "--epochs", "12",
+        "--hidden-size", "8", "--embedding-size", "8", "--batch-size", "4", "--learning-rate", "0.02",
+        "--patience", "12", "--validation-fraction", "0.2",
+    )  # fmt: skip
+    check_result(folder, result, "sentiment", {"accuracy"}, ["learning.png", "confusion.png", "examples.png"])
+    assert result["metrics"]["accuracy"] > 0.9
+    capsys.readouterr()
+    for text, verdict in (("A wonderful film", "positive"), ("a dreadful film", "negative")):
+        assert main(["sentiment", "--predict", text, "--from", str(folder)]) == 0
+        assert capsys.readouterr().out.startswith(verdict)
+
+
+def test_sentiment_pooled(tmp_path, reviews, capsys):
+    folder, result = run(
+        tmp_path, "sentiment", "--preset", "best", "--data-dir", str(reviews), "--num-words", "20", "--length", "8",
+        "--epochs", "8", "--hidden-size", "4", "--embedding-size", "8", "--batch-size", "4", "--learning-rate", "0.02",
+        "--patience", "8", "--validation-fraction", "0.2", "--validation-run", "4", "--bigrams", "30",
+        "--trigrams", "40", "--ngram-size", "3",
+    )  # fmt: skip
+    assert result["metrics"]["accuracy"] > 0.9
+    assert result["metrics"]["accuracy_bag_of_words"] > 0.85
+    assert result["metrics"]["accuracy_together"] > 0.85
+    ngrams = json.loads((folder / "ngrams.json").read_text())
+    assert [len(of_order) for of_order in ngrams] == [30, 40]
+    assert [{len(ngram.split()) for ngram in of_order} for of_order in ngrams] == [{2}, {3}]
+    capsys.readouterr()
+    assert main(["sentiment", "--predict", "a dreadful film", "--from", str(folder)]) == 0
+    assert capsys.readouterr().out.startswith("negative")
+
+
+def test_sentiment_pretrained(tmp_path, reviews, monkeypatch):
+    read = []
+    original = sentiment.pretrain
+
+    def pretrain(run, params, parts, *rest):
+        read.append((len(parts.train.ids), len(parts.validation.ids), len(parts.unlabelled)))
+        learnt, seconds = original(run, params, parts, *rest)
+        assert not np.array_equal(learnt.embeddings[0], params.embeddings[0])
+        others = [(*tree.embeddings[1:], *tree[1:]) for tree in (learnt, params)]
+        for kept, before in zip(*map(jax.tree.leaves, others), strict=True):
+            np.testing.assert_array_equal(kept, before)
+        return learnt, seconds
+
+    monkeypatch.setattr(sentiment, "pretrain", pretrain)
+    folder, result = run(
+        tmp_path, "sentiment", "--preset", "pretrained", "--data-dir", str(reviews), "--num-words", "20",
+        "--length", "8", "--epochs", "8", "--hidden-size", "4", "--embedding-size", "8", "--batch-size", "4",
+        "--learning-rate", "0.02", "--patience", "8", "--validation-fraction", "0.2",
+        "--pretraining-epochs", "2", "--pretraining-skipped", "0", "--validation-run", "1", "--bigrams", "30",
+    )  # fmt: skip
+    assert read == [(32, 8, 10)]
+    assert result["metrics"]["accuracy"] > 0.7
+    assert [row["epoch"] for row in rows_of(folder) if row.get("model") == "pretraining"] == [1, 2]
+    assert (folder / "pretraining.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_sentiment_self_trained(tmp_path, reviews, monkeypatch):
+    taught, judges = [], []
+    train, judges_of = sentiment.train, sentiment.judges_of
+
+    def note_what_is_taught(run, params, examples, *rest):
+        fitted = train(run, params, examples, *rest)
+        taught.append((params, examples, fitted.params))
+        return fitted
+
+    def note_the_judges(*arguments):
+        judges.append(judges_of(*arguments))
+        return judges[-1]
+
+    monkeypatch.setattr(sentiment, "train", note_what_is_taught)
+    monkeypatch.setattr(sentiment, "judges_of", note_the_judges)
+    folder, result = run(
+        tmp_path, "sentiment", "--preset", "self_trained", "--data-dir", str(reviews), "--num-words", "20",
+        "--length", "8", "--epochs", "6", "--hidden-size", "8", "--embedding-size", "8", "--batch-size", "4",
+        "--learning-rate", "0.02", "--dropout", "0", "--patience", "8", "--validation-fraction", "0.2",
+        "--validation-run", "1",
+        "--pretraining-epochs", "1", "--pretraining-skipped", "0", "--bigrams", "30", "--trigrams", "30",
+        "--self-training-rounds", "2", "--self-training-epochs", "6",
+    )  # fmt: skip
+    (start, labelled, teacher), (start_of_student, examples, student), (_, again, _) = taught
+    assert (len(labelled.ids), len(examples.ids)) == (32, 42)
+    # The student starts where its teacher did, and learns its judgements of the reviews without a label.
+    for first, second in zip(*map(jax.tree.leaves, (start, start_of_student)), strict=True):
+        np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(examples.labels[:32], labelled.labels)
+    for judge, learnt in zip(judges, (examples, again), strict=False):
+        logits = judge.logits(examples.ids[32:], Options())["accuracy_together"]
+        np.testing.assert_allclose(learnt.labels[32:], 1 / (1 + np.exp(-logits)), rtol=1e-5)
+    assert len(judges) == 3
+    assert all(one.params is params for one, (*_, params) in zip(judges, taught, strict=True))
+    assert not np.array_equal(student.embeddings[0], teacher.embeddings[0])
+    for number in (1, 2):
+        epochs = [row["epoch"] for row in rows_of(folder) if row.get("model") == f"self_training_{number}"]
+        assert epochs == [1, 2, 3, 4, 5, 6]
+    assert all(result["metrics"][name] > 0.8 for name in ("accuracy", "accuracy_bag_of_words", "accuracy_together"))
