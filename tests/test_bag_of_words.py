@@ -44,6 +44,14 @@ def test_how_often_and_where_a_word_stands_says_nothing():
     np.testing.assert_allclose(bag.logits(shuffled[:, ::-1]), bag.logits(shuffled))
 
 
+def test_padding_says_nothing():
+    train, validation = examples(40), examples(20)
+    long = train.ids[..., 0] + 7 * ((train.ids[..., 0] == 0) & (train.labels[:, None] == 0))  # no padding in these
+    words = train._replace(ids=long)
+    bag = fit_bag_of_words(words, validation._replace(ids=validation.ids[..., 0]), (11,))
+    assert bag.weights[0] == 0
+
+
 def test_the_logits_are_the_weights_of_what_is_there():
     bag = fit_bag_of_words(examples(40), examples(20), (11, 3))
     ids = examples(6).ids
