@@ -176,7 +176,8 @@ PRESETS = named(
         learning_rate=0.005,
         epochs=1,
         pretraining_epochs=4,
-        self_training_rounds=3,
+        self_training_rounds=1,
+        self_training_epochs=2,
     ),
     few_labels=replace(
         POOLED, labelled=5000, length=200, batch_size=16, learning_rate=0.004, epochs=4, pretraining_epochs=4
