@@ -39,8 +39,9 @@ def fit_bag_of_words(examples: Examples, validation: Examples, symbols: Sequence
     models = [
         LogisticRegression(C=strength, solver="liblinear").fit(weighted, labels, certainty) for strength in STRENGTHS
     ]
-    bags = [BagOfWords(symbols, ratios * model.coef_[0], float(model.intercept_[0])) for model in models]
-    return max(bags, key=lambda bag: np.mean((bag.logits(validation.ids) > 0) == validation.labels))
+    of_validation = _features(validation.ids, symbols).multiply(ratios).tocsr()
+    best = max(models, key=lambda model: model.score(of_validation, validation.labels > 0.5))
+    return BagOfWords(symbols, ratios * best.coef_[0], float(best.intercept_[0]))
 
 
 class Trust(NamedTuple):

@@ -19,6 +19,8 @@ from experiments.session import Options
 from jaxlstm.batches import map_batches
 from jaxlstm.reporting import console
 
+TOGETHER = "accuracy_together"  # of all judges, among the metrics
+
 
 class Judges(NamedTuple):
     """The model, and the bag of words beside it where there is one."""
@@ -33,7 +35,7 @@ class Judges(NamedTuple):
         if self.bag is not None:
             logits["accuracy_bag_of_words"] = self.bag.logits(ids)
         if self.trust is not None:
-            logits["accuracy_together"] = self.trust.logits(list(logits.values()))
+            logits[TOGETHER] = self.trust.logits(list(logits.values()))
         return logits
 
 
@@ -51,15 +53,17 @@ def judges_of(params: Params, examples: Examples, validation: Examples, config: 
     if config.bag_of_words:
         judges = judges._replace(bag=fit_bag_of_words(examples, validation, symbol_counts(config)))
         logits = judges.logits(validation.ids, options)
-        judges = judges._replace(trust=fit_trust(list(logits.values()), validation.labels))
-        shares = accuracies(judges.logits(validation.ids, options), validation.labels)
+        trust = fit_trust(list(logits.values()), validation.labels)
+        logits[TOGETHER] = trust.logits(list(logits.values()))
+        judges = judges._replace(trust=trust)
+        shares = accuracies(logits, validation.labels)
         console.print(", ".join(f"{name} {share:.4f}" for name, share in shares.items()) + " on the validation reviews")
     return judges
 
 
 def examples_taught_by(judges: Judges, parts: Parts, options: Options) -> Examples:
     """The labelled reviews, and the unlabelled ones with the probability of positive that both judges give together."""
-    logits = judges.logits(parts.unlabelled, options)["accuracy_together"]
+    logits = judges.logits(parts.unlabelled, options)[TOGETHER]
     return Examples(
         np.concatenate([parts.train.ids, parts.unlabelled]),
         np.concatenate([parts.train.labels, scipy.special.expit(logits).astype(np.float32)]),

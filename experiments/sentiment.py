@@ -30,14 +30,7 @@ from sklearn.metrics import confusion_matrix
 from experiments.presets import Settings, named
 from experiments.pretraining import pretrain
 from experiments.review_classifier import Params, deployed, init, logits_of
-from experiments.reviews import (
-    Examples,
-    batches_for,
-    finders_of,
-    read_parts,
-    with_ngrams,
-    words_of,
-)
+from experiments.reviews import Examples, batches_for, finders_of, read_parts, with_ngrams, words_of
 from experiments.self_training import accuracies, examples_taught_by, judges_of
 from experiments.session import Options, begin, follow, require_at_least, require_texts, run_to_use
 from jaxlstm import losses, models, plots
