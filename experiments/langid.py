@@ -173,39 +173,26 @@ def main(
         params, learnt = together.params, {"together": together}
     else:
         learnt = train_all(config.epochs)
-        params = {name: model.params for name, model in learnt.items()}
+        params = _params_of(learnt)
     run.save_parameters(params)
     scores = {"auc": score_of(params, ids)}
     if short:
-        short_params = {name: model.params for name, model in short.items()}
-        scores[f"auc_after_{config.short_epochs}_epochs"] = score_of(short_params, ids)
+        scores[f"auc_after_{config.short_epochs}_epochs"] = score_of(_params_of(short), ids)
     if config.ngram:
         scores["auc_ngram"] = ngram_score(train, genesis, alphabet, ids, config)
         scores["auc_with_ngram"] = scores["auc"] + scores["auc_ngram"]
     if config.identifiers:
-        spans = [text[at : at + config.window] for text in held_out.values() for at in range(len(text))]
-        answers = ask_identifiers([span for span in spans if len(span) == config.window], ["en", "fr"])
-        scores |= {f"auc_{name}": of_language[:, 0] - of_language[:, 1] for name, of_language in answers.items()}
-    metrics = {name: float(roc_auc_score(is_english, values)) for name, values in scores.items()}
-    score = scores["auc"]
-    metrics["accuracy"] = float(np.mean((score > 0) == is_english))
+        scores |= {f"auc_{name}": score for name, score in identifier_scores(held_out, config.window).items()}
+    metrics = {name: float(roc_auc_score(is_english, score)) for name, score in scores.items()}
+    metrics["accuracy"] = float(np.mean((scores["auc"] > 0) == is_english))
 
     ask = _predictors(_models(params), config.window)
     show_character_probabilities(ask, alphabet, config.window, ["the ", "le d", "natio"])
     for name, model in learnt.items():
         plots.save(plots.learning_curves(model.rows, []), run.folder / f"learning_{name}.png")
-    curves = {
-        name.removeprefix("auc").strip("_").replace("_", " ") or "LSTMs": (
-            *roc_curve(is_english, values)[:2],
-            metrics[name],
-        )
-        for name, values in scores.items()
-    }
-    plots.save(plots.roc(curves), run.folder / "roc.png")
-    by_class = {"English": score[is_english == 1], "French": score[is_english == 0]}
-    plots.save(plots.score_histogram(by_class), run.folder / "scores.png")
-    example = held_out["french"][:40]
-    plots.save(_plot_characters(ask, alphabet, example, config.window), run.folder / "characters.png")
+    plot_scores(run, scores, metrics, is_english)
+    characters = _plot_characters(ask, alphabet, held_out["french"][:40], config.window)
+    plots.save(characters, run.folder / "characters.png")
     seconds = sum(model.seconds for model in [*learnt.values(), *short.values()])
     console.print(f"text: {corpus}; {len(ids):,} held-out windows of {config.window} characters")
     show_result(run.finish(metrics, ORIGINAL, params, seconds))
@@ -274,6 +261,28 @@ def ngram_score(
         log_p.append(window_log_p(texts, ids, config.ngram, alphabet.size).sum(axis=1))
     english, french = log_p
     return english - french
+
+
+def identifier_scores(held_out: Mapping[str, str], window: int) -> dict[str, np.ndarray]:
+    """The score [N] of each installed identifier for every whole window of the held-out texts."""
+    spans = [text[at : at + window] for text in held_out.values() for at in range(len(text) - window + 1)]
+    return {name: found[:, 0] - found[:, 1] for name, found in ask_identifiers(spans, ["en", "fr"]).items()}
+
+
+def plot_scores(
+    run: Run, scores: Mapping[str, np.ndarray], metrics: Mapping[str, float], is_english: np.ndarray
+) -> None:
+    """The ROC of each judge, and how far apart the scores of the LSTMs are."""
+    curves = {
+        name.removeprefix("auc").strip("_").replace("_", " ") or "LSTMs": (
+            *roc_curve(is_english, score)[:2],
+            metrics[name],
+        )
+        for name, score in scores.items()
+    }
+    plots.save(plots.roc(curves), run.folder / "roc.png")
+    by_class = {"English": scores["auc"][is_english == 1], "French": scores["auc"][is_english == 0]}
+    plots.save(plots.score_histogram(by_class), run.folder / "scores.png")
 
 
 def train_model(
@@ -346,6 +355,10 @@ def identify(run: Run, text: str) -> None:
     console.print(
         f"{'english' if score > 0 else 'french'}   score {score:+.2f} = {log_p['english']:.2f} - {log_p['french']:.2f}"
     )
+
+
+def _params_of(learnt: Mapping[str, Fitted]) -> dict[str, models.TaggerParams]:
+    return {name: model.params for name, model in learnt.items()}
 
 
 def _shapes(alphabet: Alphabet, config: Config) -> dict[str, models.TaggerParams]:

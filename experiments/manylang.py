@@ -9,7 +9,7 @@ teaches all lengths up to its own. The character models, one LSTM for each langu
 (`jax.vmap`), and the string belongs to the one that gives it the highest probability, log P(s | language).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -180,17 +180,25 @@ def main(
     }
     metrics = {f"{name}_{length}": accuracy for name, at in accuracies.items() for length, accuracy in at.items()}
 
-    plots.save(plots.accuracy_by_length(accuracies), run.folder / "accuracy.png")
-    for index, length in enumerate(config.lengths):
-        matrix = confusion_matrix(labels, answers["together"][:, index], labels=range(len(config.languages)))
-        chosen = closest_languages(matrix, PAIRS_SHOWN)
-        figure = plots.confusion(matrix[np.ix_(chosen, chosen)], [config.languages[language] for language in chosen])
-        plots.save(figure, run.folder / f"closest_{length}.png")
+    plot_answers(run, accuracies, labels, answers["together"])
     plots.save(plots.learning_curves(classifier.rows, ["accuracy"]), run.folder / "learning_classifier.png")
     plots.save(plots.learning_curves(spellers.rows, []), run.folder / "learning_models.png")
     console.print(f"{len(texts):,} windows of held-out text, and their first characters")
     params = (classifier.params, spellers.params)
     show_result(run.finish(metrics, {}, params, classifier.seconds + spellers.seconds))
+
+
+def plot_answers(
+    run: Run, accuracies: Mapping[str, Mapping[int, float]], labels: np.ndarray, answers: np.ndarray
+) -> None:
+    """Each judge's accuracy by length, and the languages that answers [windows, lengths] confuse most."""
+    config = run.config
+    plots.save(plots.accuracy_by_length(accuracies), run.folder / "accuracy.png")
+    for index, length in enumerate(config.lengths):
+        matrix = confusion_matrix(labels, answers[:, index], labels=range(len(config.languages)))
+        chosen = closest_languages(matrix, PAIRS_SHOWN)
+        figure = plots.confusion(matrix[np.ix_(chosen, chosen)], [config.languages[language] for language in chosen])
+        plots.save(figure, run.folder / f"closest_{length}.png")
 
 
 def train_classifier(run: Run, options: Options, parts: Parts, alphabet: Alphabet, key: jax.Array) -> Fitted:
