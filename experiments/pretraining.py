@@ -26,12 +26,11 @@ MODEL = "pretraining"  # its name in the run's metrics and checkpoints
 
 def pretrain(
     run: Run,
-    params: models.PooledClassifierParams,
     parts: Parts,
     key: jax.Array,
     options: Options,
-) -> tuple[models.PooledClassifierParams, float]:
-    """The classifier's parameters, its word vectors learnt from all reviews, and the seconds it took."""
+) -> tuple[jax.Array, float]:
+    """The vectors of the words [V, D], learnt from all reviews, and the seconds it took."""
     config = run.config
     texts = words_of(np.concatenate([parts.train.ids, parts.unlabelled]))
     console.print(f"{len(texts):,} reviews to read first, {len(parts.unlabelled):,} of them without a label")
@@ -69,4 +68,4 @@ def pretrain(
         )
     plots.save(plots.learning_curves(fitted.rows), run.folder / f"{MODEL}.png")
     console.print(f"a missing word of the validation reviews costs {fitted.rows[-1]['validation_loss']:.2f} nats")
-    return params._replace(embeddings=(fitted.params.embedding, *params.embeddings[1:])), fitted.seconds
+    return fitted.params.embedding, fitted.seconds

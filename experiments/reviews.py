@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from experiments.session import Options, batch_size_for
-from jaxlstm.batches import Batches, Stream, batches_by_length, batches_of
+from jaxlstm.batches import Batches, Stream, batches_by_length, batches_of, map_batches
 from jaxlstm.data import imdb
 from jaxlstm.data.ngrams import frequent_ngrams, ngram_finder
 from jaxlstm.runs import Run, write_json
@@ -16,6 +17,7 @@ from jaxlstm.runs import Run, write_json
 Finder = Callable[[np.ndarray], np.ndarray]  # of `ngram_finder`
 
 WIDTHS = (0.25, 0.375, 0.5, 0.625, 0.75, 1.0)  # of --length: what a batch by length may be cut to
+MAPPED = 512  # reviews that are judged at a time
 
 
 class Examples(NamedTuple):
@@ -116,10 +118,34 @@ def batches_for(examples: tuple[np.ndarray, ...], config: Any, options: Options)
     batch_size = batch_size_for(len(examples[0]), config, options)
     if not config.by_length:
         return batches_of(examples, batch_size)
-    widths = sorted({math.ceil(share * config.length) for share in WIDTHS})
-    lengths = np.sum(words_of(examples[0]) != imdb.PADDING, axis=1)
 
     def cut(batch: tuple[np.ndarray, ...], width: int) -> tuple[np.ndarray, ...]:
         return batch[0][:, -width:], *batch[1:]
 
-    return batches_by_length(tuple(examples), lengths, batch_size, widths, cut)
+    ids = examples[0]
+    return batches_by_length(tuple(examples), _lengths(ids), batch_size, _widths(ids), cut)
+
+
+def map_reviews(function: Callable[..., Any], params: Any, ids: np.ndarray, mesh: Mesh | None = None) -> np.ndarray:
+    """`function(params, batch)` [B] over all reviews [N, T] or [N, T, E] -> [N]; those of similar lengths go together.
+
+    `jaxlstm.batches.map_batches` on batches that are cut to a width that holds their longest review: less padding.
+    """
+    lengths, widths = _lengths(ids), np.array(_widths(ids))
+    order = np.argsort(lengths, kind="stable")
+    ends = np.minimum(np.arange(len(ids)) // MAPPED * MAPPED + MAPPED, len(ids)) - 1  # of the batch that each is in
+    batch_widths = widths[np.searchsorted(widths, lengths[order[ends]])]
+    outputs = np.empty(len(ids), np.float32)
+    for width in np.unique(batch_widths):
+        rows = order[batch_widths == width]
+        outputs[rows] = map_batches(function, params, ids[rows, -width:], MAPPED, mesh)
+    return outputs
+
+
+def _lengths(ids: np.ndarray) -> np.ndarray:
+    return np.sum(words_of(ids) != imdb.PADDING, axis=1)
+
+
+def _widths(ids: np.ndarray) -> list[int]:
+    """What a batch by length may be cut to."""
+    return sorted({math.ceil(share * ids.shape[1]) for share in WIDTHS})

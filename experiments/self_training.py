@@ -1,8 +1,8 @@
-"""What a sentiment model learns from reviews that nobody has labelled: what it says of them with a bag of words.
+"""What sentiment models learn from reviews that nobody has labelled: what they say of them with a bag of words.
 
-Both learn from the labels, and together say how likely each other review is positive. Then both learn anew, from the
-labels and from these probabilities, and so on, for a few rounds. The new model, itself disturbed by dropout, comes to
-judge better than the one before (self-training with a noisy student: Xie et al. 2020; probabilities for labels: Hinton
+All learn from the labels, and together say how likely each other review is positive. Then all learn anew, from the
+labels and from these probabilities, and so on, for a few rounds. A new model, itself disturbed by dropout, comes to
+judge better than those before (self-training with a noisy student: Xie et al. 2020; probabilities for labels: Hinton
 et al. 2015; judges that see different sides of a text teach each other: Blum & Mitchell 1998).
 """
 
@@ -14,16 +14,15 @@ import scipy.special
 
 from experiments.bag_of_words import BagOfWords, Trust, fit_bag_of_words, fit_trust
 from experiments.review_classifier import Params, logits_of
-from experiments.reviews import Examples, Parts, symbol_counts
+from experiments.reviews import Examples, Parts, map_reviews, symbol_counts
 from experiments.session import Options
-from jaxlstm.batches import map_batches
 from jaxlstm.reporting import console
 
 TOGETHER = "accuracy_together"  # of all judges, among the metrics
 
 
 class Judges(NamedTuple):
-    """The model, and the bag of words beside it where there is one."""
+    """The model, or several as one, and the bag of words beside it where there is one."""
 
     params: Params
     bag: BagOfWords | None = None
@@ -31,7 +30,7 @@ class Judges(NamedTuple):
 
     def logits(self, ids: np.ndarray, options: Options) -> dict[str, np.ndarray]:
         """The logits [N] of each, and of both together, by the name of their accuracy among the metrics."""
-        logits = {"accuracy": np.asarray(map_batches(logits_of, self.params, ids, 512, options.mesh))}
+        logits = {"accuracy": map_reviews(logits_of, self.params, ids, options.mesh)}
         if self.bag is not None:
             logits["accuracy_bag_of_words"] = self.bag.logits(ids)
         if self.trust is not None:

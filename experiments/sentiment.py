@@ -10,8 +10,8 @@ from the third on. The epoch is chosen on a part of the training set, and the te
 are in one half of the data, so that validation reviews drawn at random flatter: the model knows their films. They
 are drawn film by film, as nearly as the order of the files allows. `--preset pretrained` learns the word vectors from
 all reviews first, the unlabelled ones too (`experiments/pretraining.py`); `--preset few_labels` does so with a fifth
-of the labels, where it helps most. `--preset self_trained` then learns again and again, from all reviews, those without
-a label too (`experiments/self_training.py`).
+of the labels, where it helps most. `--preset self_trained` then learns again, from all reviews, those without a label
+too (`experiments/self_training.py`). With `--models` several models, which learn differently at random, judge together.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,18 +29,17 @@ from sklearn.metrics import confusion_matrix
 
 from experiments.presets import Settings, named
 from experiments.pretraining import pretrain
-from experiments.review_classifier import Params, deployed, init, logits_of
-from experiments.reviews import Examples, batches_for, finders_of, read_parts, with_ngrams, words_of
+from experiments.review_classifier import Classifier, Params, deployed, ensemble_of, init, logits_of
+from experiments.reviews import Examples, batches_for, finders_of, map_reviews, read_parts, with_ngrams, words_of
 from experiments.self_training import accuracies, examples_taught_by, judges_of
 from experiments.session import Options, begin, follow, require_at_least, require_texts, run_to_use
-from jaxlstm import losses, models, plots
-from jaxlstm.batches import map_batches
+from jaxlstm import losses, plots
 from jaxlstm.data import imdb
 from jaxlstm.deploy.predictor import Predictor
 from jaxlstm.errors import UserError
 from jaxlstm.reporting import console, show_parameters, show_result
 from jaxlstm.runs import Run
-from jaxlstm.training import EarlyStopping, Fitted, fit
+from jaxlstm.training import EarlyStopping, Fitted, Row, fit
 
 ORIGINAL = {"accuracy": 0.81292}
 STUDENT = "self_training"  # and a number: a new model's name in the run's metrics and checkpoints
@@ -67,6 +66,8 @@ class Config(Settings):
     """How many of the most frequent runs of three words are; needs --pooled."""
     ngram_size: int = 32
     """Entries of the vector of a pair or of a run of three."""
+    models: int = 1
+    """How many models learn, each differently at random; the mean of their logits counts."""
     dropout: float = 0.2
     """Share of the LSTM's inputs dropped, the same at every step of a review."""
     recurrent_dropout: float = 0.2
@@ -113,7 +114,7 @@ class Config(Settings):
     def __post_init__(self) -> None:
         require_at_least(
             self, 1, "length", "embedding_size", "ngram_size", "hidden_size", "batch_size", "epochs", "patience",
-            "validation_run",
+            "validation_run", "models",
         )  # fmt: skip
         for name in DROPOUT:
             if not 0 <= getattr(self, name) < 1:
@@ -209,50 +210,58 @@ def main(
         f"{len(parts.train.ids):,} reviews to learn from, {len(parts.validation.ids):,} to choose the epoch on"
     )
 
-    params, seconds = init(key_params, config), 0.0
-    if isinstance(params, models.PooledClassifierParams) and config.pretraining_epochs:
-        params, seconds = pretrain(run, params, parts, jax.random.fold_in(key_params, 1), options)
-    show_parameters("sentiment", params)
-    fitted = train(run, params, parts.train, parts.validation, key_training, options, config.epochs)
-    seconds += fitted.seconds
-    judges = judges_of(fitted.params, parts.train, parts.validation, config, options)
+    vectors, seconds = None, 0.0
+    if config.pretraining_epochs:
+        vectors, seconds = pretrain(run, parts, jax.random.fold_in(key_params, 1), options)
+    starts = [init(key, config, vectors) for key in keys_of_models(key_params, config.models)]
+    show_parameters("sentiment", starts[0])
+    params, rows, took = train(run, starts, parts.train, parts.validation, key_training, options, config.epochs)
+    seconds += took
+    judges = judges_of(params, parts.train, parts.validation, config, options)
     for number in range(1, 1 + config.self_training_rounds):
         taught = examples_taught_by(judges, parts, options)
         key, epochs = jax.random.fold_in(key_training, number), config.self_training_epochs
-        fitted = train(run, params, taught, parts.validation, key, options, epochs, f"{STUDENT}_{number}")
-        seconds += fitted.seconds
-        judges = judges_of(fitted.params, taught, parts.validation, config, options)
-    run.save_parameters(fitted.params)
-    console.print(f"parameters of epoch {fitted.best_epoch}, the best on the validation reviews")
+        params, rows, took = train(run, starts, taught, parts.validation, key, options, epochs, f"{STUDENT}_{number}")
+        seconds += took
+        judges = judges_of(params, taught, parts.validation, config, options)
+    run.save_parameters(params)
 
     ids, labels = parts.test
     logits = judges.logits(ids, options)
-    plots.save(plots.learning_curves(fitted.rows, ["accuracy"]), run.folder / "learning.png")
+    plots.save(plots.learning_curves(rows, ["accuracy"]), run.folder / "learning.png")
     plot_answers(run, words_of(ids), labels, logits["accuracy"], reviews.vocabulary)
-    show_result(run.finish(accuracies(logits, labels), ORIGINAL, fitted.params, seconds))
+    show_result(run.finish(accuracies(logits, labels), ORIGINAL, params, seconds))
+
+
+def keys_of_models(key: jax.Array, count: int) -> list[jax.Array]:
+    """A key for each of several models; the first one's is that of a model which learns alone."""
+    return [key, *(jax.random.fold_in(key, number) for number in range(2, count + 1))]
 
 
 def train(
     run: Run,
-    params: Params,
+    starts: Sequence[Classifier],
     examples: Examples,
     validation: Examples,
     key: jax.Array,
     options: Options,
     epochs: int,
-    model: str = "",
-) -> Fitted:
-    """Learns to judge; the epoch is the best one on the validation reviews."""
+    stage: str = "",
+) -> tuple[Params, list[Row], float]:
+    """Learns to judge, from each start -> the models, the epochs of the first one, and the seconds.
+
+    A model's epoch is the best one on the validation reviews.
+    """
     config: Config = run.config
     dropout = {name: getattr(config, name) for name in DROPOUT}
 
-    def loss(params: Params, batch: tuple[jax.Array, jax.Array], key: jax.Array):
+    def loss(params: Classifier, batch: tuple[jax.Array, jax.Array], key: jax.Array):
         ids, labels = batch
         logits = logits_of(params, ids, key, **dropout)
         return losses.binary_cross_entropy(logits, labels), {"accuracy": losses.binary_accuracy(logits, labels)}
 
-    def validate(params: Params) -> dict[str, float]:
-        logits = map_batches(logits_of, params, validation.ids, 512, options.mesh)
+    def validate(params: Classifier) -> dict[str, float]:
+        logits = jnp.asarray(map_reviews(logits_of, params, validation.ids, options.mesh))
         labels = jnp.asarray(validation.labels)
         return {
             "loss": float(losses.binary_cross_entropy(logits, labels)),
@@ -260,21 +269,27 @@ def train(
         }
 
     batches = batches_for(examples, config, options)
-    schedule = optax.cosine_decay_schedule(config.learning_rate, epochs * batches.steps)
-    with follow(run, epochs, model) as on_epochs:
-        return fit(
-            loss,
-            params,
-            optax.adam(schedule),
-            batches,
-            epochs=epochs,
-            key=key,
-            validate=validate,
-            stopping=EarlyStopping("validation_accuracy", config.patience, maximise=True),
-            checkpoints=run.checkpoints(model),
-            on_epochs=on_epochs,
-            mesh=options.mesh,
-        )
+    optimiser = optax.adam(optax.cosine_decay_schedule(config.learning_rate, epochs * batches.steps))
+    fitted: list[Fitted] = []
+    for start, key_model in zip(starts, keys_of_models(key, len(starts)), strict=True):
+        name = "_".join(filter(None, (stage, f"model_{len(fitted) + 1}" if fitted else "")))
+        with follow(run, epochs, name) as on_epochs:
+            learnt = fit(
+                loss,
+                start,
+                optimiser,
+                batches,
+                epochs=epochs,
+                key=key_model,
+                validate=validate,
+                stopping=EarlyStopping("validation_accuracy", config.patience, maximise=True),
+                checkpoints=run.checkpoints(name),
+                on_epochs=on_epochs,
+                mesh=options.mesh,
+            )
+        console.print(f"parameters of epoch {learnt.best_epoch}, the best on the validation reviews")
+        fitted.append(learnt)
+    return ensemble_of([one.params for one in fitted]), fitted[0].rows, sum(one.seconds for one in fitted)
 
 
 def plot_answers(run: Run, ids: np.ndarray, labels: np.ndarray, logits: np.ndarray, vocabulary: list[str]) -> None:

@@ -241,6 +241,7 @@ def test_bad_settings_are_named(tmp_path, capsys):
     assert line == "error: --pretraining-skipped: expected less than 57, the number of words, got 57"
     line = error_of(capsys, "sentiment", "--pooled", "--self-training-rounds", "1", *runs)
     assert line == "error: --self-training-rounds: expected --bag-of-words beside it, the other teacher"
+    assert error_of(capsys, "sentiment", "--models", "0", *runs) == "error: --models: expected at least 1, got 0"
     line = error_of(capsys, "sentiment", "--dropout", "1", *runs)
     assert line == "error: --dropout: expected 0 or more and less than 1, got 1.0"
     assert not (tmp_path / "runs").exists()

@@ -76,10 +76,30 @@ def random_inputs(model, batch, time):
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_both_exports_compute_what_the_run_does(folders, system, capsys):
+    check_exports(folders[system], system, capsys)
+
+
+def test_both_exports_of_several_sentiment_models(tmp_path, capsys):
+    config = sentiment.Config(
+        num_words=10, length=20, embedding_size=4, hidden_size=3, pooled=True, bigrams=4, models=3,
+    )  # fmt: skip
+    run = Run.create(tmp_path, "sentiment", config)
+    params = randomised(sentiment.ensemble_of([sentiment.init(KEY, config)] * 3))
+    run.save_parameters(params)
+    check_exports(run.folder, "sentiment", capsys)
+    deployed = sentiment.deployed(run)["sentiment"]
+    ids = random_inputs(deployed, 3, 6)
+    each = [sentiment.logits_of(member, ids) for member in params.members]
+    assert np.std(each, axis=0).min() > 0.01
+    expected = jax.nn.sigmoid(np.mean(each, axis=0))
+    np.testing.assert_allclose(deployed.apply(deployed.params, ids), expected, rtol=0, atol=1e-6)
+
+
+def check_exports(folder, system, capsys):
+    """ONNX and StableHLO files of a run's models, beside the models."""
     onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     pytest.importorskip("flatbuffers", reason="flatbuffers is not installed")
     pytest.importorskip("onnx", reason="ONNX is not installed")
-    folder = folders[system]
     for form in ("onnx", "stablehlo"):
         assert main(["export", str(folder), "--format", form]) == 0
     deployed = SYSTEMS[system].deployed(open_finished(folder)[1])

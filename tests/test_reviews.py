@@ -3,11 +3,12 @@
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiments import sentiment
-from experiments.reviews import finders_of, read_parts, split_rows, with_ngrams, words_of
+from experiments.reviews import MAPPED, finders_of, map_reviews, read_parts, split_rows, with_ngrams, words_of
 from jaxlstm.data import imdb
 from jaxlstm.runs import Run
 
@@ -93,3 +94,23 @@ def test_reviews_are_held_out_in_runs():
     train, held_out = split_rows(key, 100, sentiment.Config(max_reviews=50))
     order = jax.random.permutation(key, 100)
     np.testing.assert_array_equal(np.concatenate([held_out, train]), order[:50])
+
+
+@pytest.mark.parametrize("ngrams", [False, True])
+def test_reviews_of_similar_lengths_are_judged_together(ngrams):
+    count, length = 2 * MAPPED + 3, 16
+    rng = np.random.default_rng(0)
+    ids = rng.integers(1, 9, (count, length))
+    ids[np.arange(length) < length - np.minimum(rng.geometric(0.3, count), length)[:, None]] = imdb.PADDING
+    if ngrams:
+        ids = np.stack([ids, 2 * ids], axis=-1)
+    shapes = []
+
+    def judge(scale, ids):
+        shapes.append(ids.shape)
+        steps = jnp.arange(ids.shape[1])[::-1]  # counted from the end, where no padding is
+        return scale * jnp.sum(ids.reshape(*ids.shape[:2], -1).sum(axis=-1) * (1 + steps), axis=1)
+
+    expected = np.sum(ids.reshape(count, length, -1).sum(axis=-1) * np.arange(length, 0, -1), axis=1)
+    np.testing.assert_array_equal(map_reviews(judge, 2.0, ids), 2 * expected)
+    assert sorted({shape[1] for shape in shapes}) == [4, 16]

@@ -57,7 +57,7 @@ def test_sentiment_pooled(tmp_path, reviews, capsys):
         tmp_path, "sentiment", "--preset", "best", "--data-dir", str(reviews), "--num-words", "20", "--length", "8",
         "--epochs", "8", "--hidden-size", "4", "--embedding-size", "8", "--batch-size", "4", "--learning-rate", "0.02",
         "--patience", "8", "--validation-fraction", "0.2", "--validation-run", "4", "--bigrams", "30",
-        "--trigrams", "40", "--ngram-size", "3",
+        "--trigrams", "40", "--ngram-size", "3", "--models", "1",
     )  # fmt: skip
     assert result["metrics"]["accuracy"] > 0.9
     assert result["metrics"]["accuracy_bag_of_words"] > 0.85
@@ -71,24 +71,30 @@ def test_sentiment_pooled(tmp_path, reviews, capsys):
 
 
 def test_sentiment_pretrained(tmp_path, reviews, monkeypatch):
-    read = []
+    read, learnt = [], []
     original = sentiment.pretrain
 
-    def pretrain(run, params, parts, *rest):
+    def pretrain(run, parts, *rest):
         read.append((len(parts.train.ids), len(parts.validation.ids), len(parts.unlabelled)))
-        learnt, seconds = original(run, params, parts, *rest)
-        assert not np.array_equal(learnt.embeddings[0], params.embeddings[0])
-        others = [(*tree.embeddings[1:], *tree[1:]) for tree in (learnt, params)]
-        for kept, before in zip(*map(jax.tree.leaves, others), strict=True):
-            np.testing.assert_array_equal(kept, before)
-        return learnt, seconds
+        learnt.append(original(run, parts, *rest))
+        return learnt[-1]
 
+    train = sentiment.train
+
+    def note_the_start(run, starts, *rest):
+        (start,) = starts
+        np.testing.assert_array_equal(start.embeddings[0], learnt[0][0])
+        assert not np.array_equal(start.embeddings[0], sentiment.init(jax.random.key(0), run.config).embeddings[0])
+        return train(run, starts, *rest)
+
+    monkeypatch.setattr(sentiment, "train", note_the_start)
     monkeypatch.setattr(sentiment, "pretrain", pretrain)
     folder, result = run(
         tmp_path, "sentiment", "--preset", "pretrained", "--data-dir", str(reviews), "--num-words", "20",
         "--length", "8", "--epochs", "8", "--hidden-size", "4", "--embedding-size", "8", "--batch-size", "4",
         "--learning-rate", "0.02", "--patience", "8", "--validation-fraction", "0.2",
         "--pretraining-epochs", "2", "--pretraining-skipped", "0", "--validation-run", "1", "--bigrams", "30",
+        "--models", "1",
     )  # fmt: skip
     assert read == [(32, 8, 10)]
     assert result["metrics"]["accuracy"] > 0.7
@@ -100,10 +106,10 @@ def test_sentiment_self_trained(tmp_path, reviews, monkeypatch):
     taught, judges = [], []
     train, judges_of = sentiment.train, sentiment.judges_of
 
-    def note_what_is_taught(run, params, examples, *rest):
-        fitted = train(run, params, examples, *rest)
-        taught.append((params, examples, fitted.params))
-        return fitted
+    def note_what_is_taught(run, starts, examples, *rest):
+        params, *others = train(run, starts, examples, *rest)
+        taught.append((starts, examples, params.members))
+        return params, *others
 
     def note_the_judges(*arguments):
         judges.append(judges_of(*arguments))
@@ -117,21 +123,29 @@ def test_sentiment_self_trained(tmp_path, reviews, monkeypatch):
         "--learning-rate", "0.02", "--dropout", "0", "--patience", "8", "--validation-fraction", "0.2",
         "--validation-run", "1",
         "--pretraining-epochs", "1", "--pretraining-skipped", "0", "--bigrams", "30", "--trigrams", "30",
-        "--self-training-rounds", "2", "--self-training-epochs", "6",
+        "--models", "2", "--self-training-rounds", "2", "--self-training-epochs", "6",
     )  # fmt: skip
-    (start, labelled, teacher), (start_of_student, examples, student), (_, again, _) = taught
+    (starts, labelled, teachers), (starts_of_students, examples, students), (_, again, _) = taught
     assert (len(labelled.ids), len(examples.ids)) == (32, 42)
-    # The student starts where its teacher did, and learns its judgements of the reviews without a label.
-    for first, second in zip(*map(jax.tree.leaves, (start, start_of_student)), strict=True):
+    # The students start where their teachers did, and learn their judgements of the reviews without a label.
+    for first, second in zip(*map(jax.tree.leaves, (starts, starts_of_students)), strict=True):
         np.testing.assert_array_equal(first, second)
     np.testing.assert_array_equal(examples.labels[:32], labelled.labels)
     for judge, learnt in zip(judges, (examples, again), strict=False):
         logits = judge.logits(examples.ids[32:], Options())["accuracy_together"]
         np.testing.assert_allclose(learnt.labels[32:], 1 / (1 + np.exp(-logits)), rtol=1e-5)
     assert len(judges) == 3
-    assert all(one.params is params for one, (*_, params) in zip(judges, taught, strict=True))
-    assert not np.array_equal(student.embeddings[0], teacher.embeddings[0])
-    for number in (1, 2):
-        epochs = [row["epoch"] for row in rows_of(folder) if row.get("model") == f"self_training_{number}"]
+    assert all(one.params.members is members for one, (*_, members) in zip(judges, taught, strict=True))
+    # The two of a round start and end apart, but for the word vectors that they start from, and judge together.
+    np.testing.assert_array_equal(*(start.embeddings[0] for start in starts))
+    assert not np.array_equal(*(start.embeddings[1] for start in starts))
+    assert len(starts) == len(teachers) == len(students) == 2
+    for one, other in (students, (students[0], teachers[0])):
+        assert not np.array_equal(one.embeddings[0], other.embeddings[0])
+    each = [sentiment.logits_of(params, examples.ids) for params in students]
+    logits = judges[1].logits(examples.ids, Options())["accuracy"]
+    np.testing.assert_allclose(logits, np.mean(each, axis=0), rtol=0, atol=1e-5)
+    for name in ("model_2", "self_training_1", "self_training_1_model_2", "self_training_2_model_2"):
+        epochs = [row["epoch"] for row in rows_of(folder) if row.get("model") == name]
         assert epochs == [1, 2, 3, 4, 5, 6]
     assert all(result["metrics"][name] > 0.8 for name in ("accuracy", "accuracy_bag_of_words", "accuracy_together"))
