@@ -6,12 +6,12 @@ here, but it trains for 4 epochs, with a learning rate that falls to zero: at a 
 from the third on. The epoch is chosen on a part of the training set, and the test set is looked at once.
 
 `--preset best` reads more of a review, in both directions, and judges from all of its steps
-(`jaxlstm.models.pooled_classifier`). It knows the most frequent pairs of words beside the words. All reviews of a film
-are in one half of the data, so that validation reviews drawn at random flatter: the model knows their films. They
-are drawn film by film, as nearly as the order of the files allows. `--preset pretrained` learns the word vectors from
-all reviews first, the unlabelled ones too (`experiments/pretraining.py`); `--preset few_labels` does so with a fifth
-of the labels, where it helps most. `--preset self_trained` then learns again, from all reviews, those without a label
-too (`experiments/self_training.py`). With `--models` several models, which learn differently at random, judge together.
+(`jaxlstm.models.pooled_classifier`). It knows the most frequent pairs of words beside the words, and three such models,
+which learn differently at random, judge together. All reviews of a film are in one half of the data, so that validation
+reviews drawn at random flatter: the model knows their films. They are drawn film by film, as nearly as the order of the
+files allows. `--preset pretrained` learns the word vectors from all reviews first, the unlabelled ones too
+(`experiments/pretraining.py`); `--preset few_labels` does so with a fifth of the labels, where it helps most. `--preset
+self_trained` then learns again, from all reviews, those without a label too (`experiments/self_training.py`).
 """
 
 from collections.abc import Callable, Sequence
@@ -159,11 +159,15 @@ POOLED = Config(
 )
 PRESETS = named(
     original=Config(),
-    best=replace(POOLED, bag_of_words=True, bigrams=100_000, learning_rate=0.006, epochs=1),
-    pretrained=replace(POOLED, bag_of_words=True, bigrams=100_000, learning_rate=0.005, epochs=1, pretraining_epochs=4),
+    best=replace(POOLED, bag_of_words=True, models=3, bigrams=100_000, learning_rate=0.006, epochs=1),
+    pretrained=replace(
+        POOLED, bag_of_words=True, models=3, bigrams=100_000, learning_rate=0.005, epochs=1, pretraining_epochs=4
+    ),
     self_trained=replace(
         POOLED,
         bag_of_words=True,
+        length=640,
+        models=3,
         bigrams=300_000,
         trigrams=300_000,
         ngram_size=16,
@@ -171,7 +175,6 @@ PRESETS = named(
         epochs=1,
         pretraining_epochs=4,
         self_training_rounds=1,
-        self_training_epochs=2,
     ),
     few_labels=replace(
         POOLED, labelled=5000, length=200, batch_size=16, learning_rate=0.004, epochs=4, pretraining_epochs=4
