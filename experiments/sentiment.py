@@ -231,7 +231,8 @@ def main(
 
     ids, labels = parts.test
     logits = judges.logits(ids, options)
-    plots.save(plots.learning_curves(rows, ["accuracy"]), run.folder / "learning.png")
+    if len(rows) > 1:  # one epoch makes no curve
+        plots.save(plots.learning_curves(rows, ["accuracy"]), run.folder / "learning.png")
     plot_answers(run, words_of(ids), labels, logits["accuracy"], reviews.vocabulary)
     show_result(run.finish(accuracies(logits, labels), ORIGINAL, params, seconds))
 
