@@ -70,14 +70,14 @@ def deployed(run: Run) -> dict[str, Model]:
         words = graph.add("Gather", ids, graph.constant(0, np.int64), axis=2) if orders else ids
         mask = graph.add("Not", graph.add("Equal", words, graph.constant(imdb.PADDING, np.int32)))
 
-        def logits_of(params: Params) -> str:
+        def logits(params: Params) -> str:
             if isinstance(params, Ensemble):
-                return graph.add("Mean", *map(logits_of, params.members))
+                return graph.add("Mean", *map(logits, params.members))
             if isinstance(params, models.PooledClassifierParams):
                 return onnx.classify_pooled(graph, params, ids, mask)
             return onnx.classify(graph, params, ids, mask=mask)
 
-        return graph.add("Sigmoid", graph.add("Squeeze", logits_of(params), graph.constant([1], np.int64)))
+        return graph.add("Sigmoid", graph.add("Squeeze", logits(params), graph.constant([1], np.int64)))
 
     inputs = {"ids": Input(("batch", "time", 1 + orders) if orders else ("batch", "time"), np.int32)}
     return {"sentiment": Model(apply, params, inputs, ("probability",), graph)}

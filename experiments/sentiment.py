@@ -275,8 +275,8 @@ def train(
     batches = batches_for(examples, config, options)
     optimiser = optax.adam(optax.cosine_decay_schedule(config.learning_rate, epochs * batches.steps))
     fitted: list[Fitted] = []
-    for start, key_model in zip(starts, keys_of_models(key, len(starts)), strict=True):
-        name = "_".join(filter(None, (stage, f"model_{len(fitted) + 1}" if fitted else "")))
+    for number, (start, key_model) in enumerate(zip(starts, keys_of_models(key, len(starts)), strict=True), 1):
+        name = stage if number == 1 else f"{stage}_model_{number}".removeprefix("_")
         with follow(run, epochs, name) as on_epochs:
             learnt = fit(
                 loss,
