@@ -91,8 +91,8 @@ REFUSED = {
         "float32": ({"dtype": np.float32}, "computes in bfloat16 or float16, xs is float32"),
         "float64": ({"dtype": np.float64}, "computes in bfloat16 or float16, xs is float64"),
         "hidden": (
-            {"dtype": jnp.bfloat16, "hidden": 129},
-            "keeps W_h in one multiprocessor, 227 kB: expected H of at most 128, got 129",
+            {"dtype": jnp.bfloat16, "hidden": 513},
+            "keeps W_h in eight multiprocessors: expected H of at most 512, got 513",
         ),
     },
 }

@@ -56,10 +56,17 @@ def test_two_groups_of_threads_and_two_blocks():
     assert_agrees(problem, {"lengths": np.arange(17) % 3}, True)
 
 
+def test_two_clusters_of_four_blocks():
+    """As many members as on a GPU; in the interpreter they share a block. H and B are padded."""
+    problem = draw((17,), 3, 5, 130, dtype=jnp.bfloat16, scale=0.1)
+    assert_agrees(problem, {"lengths": np.arange(17) % 4}, True)
+
+
+@pytest.mark.parametrize("hidden", [128, 512])
 @pytest.mark.parametrize("masked", [False, True])
-def test_it_lowers_for_cuda(masked):
+def test_it_lowers_for_cuda(masked, hidden):
     """Through the compiler passes that are Python's, which infer the layout of every array."""
-    problem = draw((20,), 7, 5, 128, dtype=jnp.bfloat16)
+    problem = draw((20,), 7, 5, hidden, dtype=jnp.bfloat16)
     masking = {"lengths": np.full(20, 3)} if masked else {}
     with deciding_for("cuda"):
         traced = with_gradient.trace(run, False, problem, masking, draw_cotangents(problem))

@@ -4,7 +4,7 @@
 |---|---|---|
 | "scan" | the recurrence in XLA; runs everything, everywhere | `jaxlstm.recurrence` |
 | "cudnn" | NVIDIA's own LSTM, float32 | `cudnn` |
-| "pallas" | one kernel that walks over all steps with W_h kept on chip, half precision | `pallas` |
+| "pallas" | kernels that walk over all steps with W_h kept on chip, half precision, H of up to 512 | `pallas` |
 
 The two kernels are imported where they are asked for. Each module has
 

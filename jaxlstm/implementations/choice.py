@@ -5,7 +5,7 @@ import importlib
 from collections.abc import Iterator
 from contextvars import ContextVar
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -132,8 +132,10 @@ def current_platform() -> str:
     """The platform that `deciding_for` names, or that of JAX's default device."""
     if assumed := _assumed.get():
         return assumed
-    backend = jax.default_backend()
-    if backend != "gpu":
+    config: Any = jax.config
+    device = config.jax_default_device  # a device or the name of a platform, where one is set
+    backend: str = getattr(device, "platform", device) or jax.default_backend()
+    if backend not in ("gpu", "cuda", "rocm"):
         return backend
     return "rocm" if "rocm" in jax.devices()[0].client.platform_version.lower() else "cuda"
 

@@ -1,0 +1,72 @@
+"""Persistent kernels: one launch walks over all steps, with W_h kept on chip (Pallas, Mosaic GPU).
+
+At each step the scan reads W_h from memory anew and starts kernels of its own. Here threads that hold W_h
+once walk over all steps by themselves. Everything is laid out by features, [F, T, B], so that the tensor
+cores multiply in instructions of 64 rows, which are hidden units, by 16 columns, which are sequences.
+
+| module | what it is |
+|---|---|
+| `one_block` | H of up to 128: one block of threads, W_h in its shared memory |
+| `cluster` | H of up to 512: several blocks on neighbouring multiprocessors, W_h in their registers |
+| `mailbox` | how the blocks of a cluster tell each other what they have computed |
+| `arithmetic` | a step of the recurrence in registers, and what both kernels read and write |
+| `around` | what lies outside of the kernels: the projected input, the weight gradients, the derivative |
+
+Half precision alone: a float32 product on the tensor cores is rounded to TensorFloat-32.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxlstm.cell import LSTMParams, LSTMState
+from jaxlstm.implementations.choice import Call, kernel_refusal
+from jaxlstm.implementations.guard import guarded
+from jaxlstm.implementations.pallas import cluster, one_block
+from jaxlstm.implementations.pallas.arithmetic import How
+from jaxlstm.implementations.pallas.around import recurrence
+
+NAME = "pallas"
+MULTIPROCESSORS = 132  # of an H100 or H200: with more blocks than that a block takes more rows
+DTYPES = (jnp.bfloat16, jnp.float16)
+
+
+def refusal(call: Call) -> str | None:
+    """Why the kernels cannot run the call; None where they can."""
+    if call.platform not in ("cuda", "interpreter"):
+        return f"needs an NVIDIA GPU, the platform is {call.platform}"
+    if call.capability not in (None, "9.0"):
+        return f"is written for compute capability 9.0 (H100, H200), this GPU has {call.capability}"
+    if call.dtype not in DTYPES:
+        return f"computes in bfloat16 or float16, xs is {call.dtype}"
+    if call.hidden > cluster.MOST_HIDDEN:
+        return f"keeps W_h in eight multiprocessors: expected H of at most {cluster.MOST_HIDDEN}, got {call.hidden}"
+    return kernel_refusal(call)
+
+
+def run(
+    call: Call, params: LSTMParams, xs: Array, state: LSTMState, lengths: Array | None, mask: Array | None
+) -> tuple[LSTMState, Array]:
+    """See `jaxlstm.implementations`."""
+    params, xs, state = guarded(NAME, (params, xs, state))
+    alone = call.hidden <= one_block.MOST_HIDDEN
+    rows = 32 if alone and call.batch > 16 * MULTIPROCESSORS else 16
+    how = How(rows, call.reverse, call.platform == "interpreter")
+    more_rows = -call.batch % rows  # padding: all zero, and stays zero
+    more_units = -call.hidden % (one_block if alone else cluster).UNITS
+    weights = LSTMParams(
+        _padded(params.w_x.reshape(call.inputs, 4, call.hidden), (0, 0, more_units)),
+        _padded(params.w_h.reshape(call.hidden, 4, call.hidden), (more_units, 0, more_units)),
+        _padded(params.b.reshape(4, call.hidden), (0, more_units)),
+    )
+    by_features = LSTMState(*(_padded(leaf.T, (more_units, more_rows)) for leaf in state))
+    valid = None if mask is None else _padded(mask.astype(jnp.float32), (0, more_rows))
+    kernels = (one_block if alone else cluster).KERNELS
+    new, hs = recurrence(kernels, how, weights, _padded(xs, (0, more_rows, 0)), by_features, valid)
+    new, hs = jax.tree.map(lambda leaf: leaf[: call.hidden, ..., : call.batch], (new, hs))
+    return guarded(NAME, (LSTMState(*(leaf.T for leaf in new)), jnp.moveaxis(hs, 0, -1)))
+
+
+def _padded(array: Array, more: tuple[int, ...]) -> Array:
+    """Zeros at the end of each axis."""
+    return jnp.pad(array, [(0, size) for size in more]) if any(more) else array

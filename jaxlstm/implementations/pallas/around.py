@@ -1,0 +1,59 @@
+"""What lies around the kernels, as large products over all steps: the input's projection and the weight gradients.
+
+The forward kernel saves the coefficients of `jaxlstm.recurrence`, so that the backward kernel is the thin
+reverse loop: no activation is computed again.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxlstm.cell import LSTMParams, LSTMState
+from jaxlstm.implementations.pallas.arithmetic import How, Kernels
+
+# w_x [D, 4, H], w_h [H, 4, H], b [4, H]; xs [T, B, D]; h and c [H, B]; valid [T, B] in float32, or None; hs [H, T, B],
+# the coefficients [6, H, T, B] and dz [4, H, T, B].
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def recurrence(
+    kernels: Kernels, how: How, params: LSTMParams, xs: Array, state: LSTMState, valid: Array | None
+) -> tuple[LSTMState, Array]:
+    """The state after the walk, and hs."""
+    new, hs, _ = _forward(kernels, how, params, xs, state, valid, linearise=False)
+    return new, hs
+
+
+def _recurrence_fwd(kernels, how, params, xs, state, valid):
+    new, hs, coefficients = _forward(kernels, how, params, xs, state, valid, linearise=True)
+    return (new, hs), (params, xs, state.h, valid, hs, coefficients)
+
+
+def _recurrence_bwd(kernels, how, saved, cotangents):
+    params, xs, h, valid, hs, coefficients = saved
+    d_state, d_hs = cotangents
+    d_z, d_h, d_c = kernels.backward(how, params.w_h, coefficients, d_state, d_hs, valid)
+    earlier = jnp.concatenate([hs[:, 1:], h[:, None]] if how.reverse else [h[:, None], hs[:, :-1]], axis=1)
+
+    def product(subscripts: str, *arrays: Array) -> Array:
+        return jnp.einsum(subscripts, *arrays, preferred_element_type=jnp.float32).astype(xs.dtype)
+
+    d_params = LSTMParams(
+        product("tbd,gutb->dgu", xs, d_z),
+        product("htb,gutb->hgu", earlier, d_z),
+        jnp.sum(d_z, axis=(2, 3), dtype=jnp.float32).astype(xs.dtype),
+    )
+    d_valid = jax.tree.map(jnp.zeros_like, valid)
+    return d_params, product("gutb,dgu->tbd", d_z, params.w_x), LSTMState(d_h, d_c), d_valid
+
+
+recurrence.defvjp(_recurrence_fwd, _recurrence_bwd)
+
+
+def _forward(kernels, how, params, xs, state, valid, *, linearise):
+    z_x = jnp.einsum("dgu,tbd->gutb", params.w_x, xs, preferred_element_type=jnp.float32)
+    z_x += params.b.astype(jnp.float32)[:, :, None, None]
+    hs, h, c, *coefficients = kernels.forward(how, params.w_h, z_x, state, valid, linearise)
+    return LSTMState(h, c), hs, coefficients[0] if linearise else None

@@ -1,0 +1,348 @@
+"""H of up to 512: W_h in the registers of several multiprocessors, a cluster of blocks that exchange h, or dh.
+
+Each block of a cluster has 64 hidden units, all four gates of them, and N sequences, the same for all blocks:
+
+    z [4 * 64, N] = W_h^T [4 * 64, H] h [H, N]                forward; then h [64, N] goes to every block
+    dh [H, N] = W_h [H, 4 * 64] dz [4 * 64, N]                backward; 64 rows of it go to each block, to be summed
+
+Two groups of 128 threads make a block. The first, the cell, has the state in its registers and takes the steps;
+the second helps with the products. Both keep weights in registers, where the tensor cores read them: 2 gates of
+256 columns each in the forward walk; what does not fit there is in shared memory.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import mosaic_gpu as plgpu
+
+from jaxlstm.implementations.pallas.arithmetic import (
+    GROUP_UNITS,
+    How,
+    Kernels,
+    advance,
+    interpreter,
+    read,
+    read_valid,
+    retreat,
+    step_at,
+    swizzled,
+    where,
+)
+from jaxlstm.implementations.pallas.mailbox import Mailbox, boxes
+
+MOST_HIDDEN = 512  # eight blocks: no larger cluster runs on every GPU
+UNITS = 2 * GROUP_UNITS  # H is padded to a multiple of it
+CELL, HELPER = range(2)  # the groups of a block
+GATES = {CELL: (0, 1), HELPER: (2, 3)}  # of the forward products: i and f, g and o
+COLUMNS = 256  # of W_h^T in registers, in the forward walk
+TILES = {CELL: 1, HELPER: 3}  # of 64 rows of W_h in registers, in the backward walk: the cell has coefficients there
+
+
+class Place(NamedTuple):
+    """Where a group of threads stands."""
+
+    how: How
+    members: int  # C, the blocks of the cluster
+    member: Array  # the block's number in it
+    units: Any  # slices: the hidden units of this block,
+    rows: Any  # and its sequences
+
+    def own(self, ref: Any) -> Any:
+        """Of what each block has for itself. In the interpreter all members share one block (`mailbox`)."""
+        return ref.at[self.member] if self.how.interpreted else ref
+
+
+def _forward(how, w_h, z_x, state, valid, linearise):
+    _, hidden, steps, batch = z_x.shape
+    dtype = w_h.dtype
+    out_types = [
+        jax.ShapeDtypeStruct((hidden, steps, batch), dtype),  # hs
+        jax.ShapeDtypeStruct((hidden, batch), dtype),  # h
+        jax.ShapeDtypeStruct((hidden, batch), jnp.float32),  # c
+    ]
+    if linearise:
+        out_types.append(jax.ShapeDtypeStruct((6, hidden, steps, batch), jnp.float32))
+    w_h = jnp.transpose(w_h, (1, 2, 0))  # [4, H, H]: of each gate, the columns as rows
+    inputs = [w_h, z_x, *state] + ([] if valid is None else [valid])
+    resident = 0 if how.interpreted else min(hidden, COLUMNS)
+    scratch = {
+        "weights": ((2, 2, GROUP_UNITS, hidden - resident), dtype),
+        "handed": ((2, GROUP_UNITS, how.rows), jnp.float32),
+    }
+    body = partial(_forward_kernel, valid is not None, linearise, resident)
+    return _launch(how, body, out_types, (hidden // GROUP_UNITS, dtype), scratch, inputs)
+
+
+def _forward_kernel(masked, linearise, resident, place, mail, scratch, loaded, ready, w_h, z_x, h_0, c_0, *refs):
+    how, members, member, units, rows = place
+    valid = refs[0] if masked else None
+    hs, h_last, c_last, *coefficients = refs[masked:]
+    steps, dtype = hs.shape[1], hs.dtype
+    streamed = w_h.shape[2] - resident
+    handed = place.own(scratch["handed"])
+
+    def products(group):
+        """The group's share of W_h, and with it a function from h, the parts of a box, to its share of z."""
+        mine: Any = place.own(scratch["weights"]).at[group] if streamed else None
+        if streamed:
+            for number, gate in enumerate(GATES[group]):
+                columns = pl.ds(resident, streamed)
+                plgpu.copy_gmem_to_smem(w_h.at[gate, units, columns], mine.at[number], loaded)
+                plgpu.barrier_wait(loaded)
+        in_registers = [
+            read(how, w_h, (gate, units, pl.ds(0, resident)), plgpu.Layout.WGMMA)
+            for gate in (GATES[group] if resident else ())
+        ]
+
+        def of_h(h):
+            def multiply(*accumulators):
+                for number, accumulator in enumerate(accumulators):
+                    for part in range(resident // GROUP_UNITS):
+                        weights = in_registers[number][:, part * GROUP_UNITS : (part + 1) * GROUP_UNITS]
+                        plgpu.wgmma(accumulator, weights, h.at[part])
+                    for part in range(streamed // GROUP_UNITS):
+                        weights = mine.at[number, :, pl.ds(part * GROUP_UNITS, GROUP_UNITS)]
+                        plgpu.wgmma(accumulator, weights, h.at[resident // GROUP_UNITS + part])
+                return tuple(accumulator[...] for accumulator in accumulators)
+
+            return pl.run_scoped(multiply, *[plgpu.ACC((GROUP_UNITS, how.rows), jnp.float32)] * 2)
+
+        return of_h
+
+    # What the next step needs is on its way while the tensor cores compute: asked for after a turn is collected,
+    # since the fence there might wait for it.
+    def inputs(group, s):
+        t = step_at(how, jnp.minimum(s, steps - 1), steps)
+        return tuple(read(how, z_x, (gate, units, t, rows)) for gate in GATES[group])
+
+    def help_with_products():
+        product = products(HELPER)
+
+        def step(s, z):
+            h = mail.collect(s, arm=False)
+            ahead = inputs(HELPER, s + 1)
+            for number, (a, b) in enumerate(zip(z, product(h), strict=True)):
+                handed[number] = a + b
+            plgpu.barrier_arrive(ready(s))
+            return ahead
+
+        lax.fori_loop(0, steps, step, inputs(HELPER, 0))
+
+    def take_steps():
+        product = products(CELL)
+
+        def post(h, turn):
+            for to in range(members):
+                mail.post(h, turn, member, to)
+
+        def step(s, carry):
+            h_old, c_old, z = carry
+            t = step_at(how, s, steps)
+            all_h = mail.collect(s, arm=True)
+            ahead = inputs(CELL, s + 1)
+            is_valid = read_valid(how, valid, t, rows)
+            z = tuple(a + b for a, b in zip(z, product(all_h), strict=True))
+            plgpu.barrier_wait(ready(s))
+            h, c, by = advance((*z, handed[0], handed[1]), c_old)
+            h, c = where(is_valid, h.astype(dtype), h_old), where(is_valid, c, c_old)
+            post(h, s + 1)
+            hs[units, t, rows] = h
+            if linearise:
+                for number, coefficient in enumerate(by):
+                    coefficients[0][number, units, t, rows] = coefficient
+            return h, c, ahead
+
+        h = read(how, h_0, (units, rows))
+        post(h, jnp.int32(0))
+        h, c, _ = lax.fori_loop(0, steps, step, (h, read(how, c_0, (units, rows)), inputs(CELL, 0)))
+        h_last[units, rows] = h
+        c_last[units, rows] = c
+
+    _by_group(place, take_steps, help_with_products)
+    mail.collect(jnp.int32(steps), arm=False)  # nothing is on its way to a block that has ended
+
+
+def _backward(how, w_h, coefficients, d_state, d_hs, valid):
+    _, hidden, steps, batch = coefficients.shape
+    dtype = d_hs.dtype
+    out_types = [
+        jax.ShapeDtypeStruct((4, hidden, steps, batch), dtype),  # dz
+        jax.ShapeDtypeStruct((hidden, batch), dtype),  # dh before the first step
+        jax.ShapeDtypeStruct((hidden, batch), jnp.float32),  # dc
+    ]
+    w_h = jnp.transpose(w_h, (1, 0, 2))  # [4, H, H]: of each gate, the rows as they are
+    inputs = [w_h, coefficients, *d_state, d_hs] + ([] if valid is None else [valid])
+    members = hidden // GROUP_UNITS
+    resident = {group: 0 if how.interpreted else min(TILES[group], len(tiles)) for group, tiles in _tiles(members)}
+    scratch = {
+        "weights": ((members - sum(resident.values()), 4, GROUP_UNITS, GROUP_UNITS), dtype),
+        # By turns: a cell may be a step, but never two, ahead of the products that its helper takes of dz.
+        "d_z": ((2, 4, GROUP_UNITS, how.rows), dtype),
+    }
+    body = partial(_backward_kernel, valid is not None, resident)
+    return _launch(how, body, out_types, (members, jnp.float32), scratch, inputs)
+
+
+def _tiles(members: int) -> list[tuple[int, range]]:
+    """The tiles of 64 rows of W_h that each group multiplies: a quarter for the cell, which has more to do."""
+    few = max(1, members // 4)
+    return [(CELL, range(few)), (HELPER, range(few, members))]
+
+
+def _backward_kernel(masked, resident, place, mail, scratch, loaded, ready, w_h, by_step, d_h_last, d_c_last, *refs):
+    how, members, member, units, rows = place
+    d_hs = refs[0]
+    valid = refs[1] if masked else None
+    d_z_all, d_h_0, d_c_0 = refs[1 + masked :]
+    steps, dtype = d_hs.shape[1], d_hs.dtype
+    d_z_shared = place.own(scratch["d_z"])
+
+    def products(group):
+        """Posts the group's share of dh, a tile to the block whose units it is."""
+        tiles = dict(_tiles(members))[group]
+        streamed = tiles[resident[group] :]
+        before = len(dict(_tiles(members))[CELL]) - resident[CELL] if group == HELPER else 0
+        mine: Any = place.own(scratch["weights"]) if streamed else None
+
+        def rows_of(tile):
+            return pl.ds(tile * GROUP_UNITS, GROUP_UNITS)
+
+        for number, tile in enumerate(streamed):
+            for gate in range(4):
+                there = mine.at[before + number, gate]
+                plgpu.copy_gmem_to_smem(w_h.at[gate, rows_of(tile), units], there, loaded)
+                plgpu.barrier_wait(loaded)
+        in_registers = {
+            tile: [read(how, w_h, (gate, rows_of(tile), units), plgpu.Layout.WGMMA) for gate in range(4)]
+            for tile in tiles[: resident[group]]
+        }
+
+        def of_turn(turn):
+            def multiply(tile, accumulator):
+                for gate in range(4):
+                    if tile in in_registers:
+                        weights = in_registers[tile][gate]
+                    else:
+                        weights = mine.at[before + streamed.index(tile), gate]
+                    plgpu.wgmma(accumulator, weights, d_z_shared.at[lax.rem(turn, 2), gate])
+                return accumulator[...]
+
+            for tile in tiles:
+                accumulator = plgpu.ACC((GROUP_UNITS, how.rows), jnp.float32)
+                mail.post(pl.run_scoped(partial(multiply, tile), accumulator), turn, member, tile)
+
+        return of_turn
+
+    def help_with_products():
+        post_products = products(HELPER)
+
+        def step(s, carry):
+            plgpu.barrier_wait(ready(s))
+            post_products(s)
+            return carry
+
+        lax.fori_loop(0, steps, step, ())
+
+    def take_steps():
+        post_products = products(CELL)
+
+        def inputs(s):
+            t = steps - 1 - step_at(how, jnp.minimum(s, steps - 1), steps)
+            by = tuple(read(how, by_step, (number, units, t, rows)) for number in range(6))
+            return by, read(how, d_hs, (units, t, rows)), read_valid(how, valid, t, rows)
+
+        def step(s, carry):
+            d_h, d_c, (by, d_y, is_valid) = carry
+            d_h += d_y.astype(jnp.float32)
+            d_gates, d_c_old = retreat(by, d_h, d_c)
+            t = steps - 1 - step_at(how, s, steps)
+            for gate, d_z in enumerate(d_gates):
+                d_z = where(is_valid, d_z, jnp.zeros_like(d_z)).astype(dtype)
+                d_z_shared[lax.rem(s, 2), gate] = d_z
+                d_z_all[gate, units, t, rows] = d_z
+            plgpu.commit_smem()
+            plgpu.barrier_arrive(ready(s))
+            ahead = inputs(s + 1)  # on its way while the tensor cores compute
+            post_products(s)
+            box = mail.collect(s, arm=True)
+            product = sum((box[sender] for sender in range(1, members)), box[0])
+            return where(is_valid, product, d_h), where(is_valid, d_c_old, d_c), ahead
+
+        start = read(how, d_h_last, (units, rows)).astype(jnp.float32), read(how, d_c_last, (units, rows)), inputs(0)
+        d_h, d_c, _ = lax.fori_loop(0, steps, step, start)
+        d_h_0[units, rows] = d_h.astype(dtype)
+        d_c_0[units, rows] = d_c
+
+    _by_group(place, take_steps, help_with_products)
+
+
+def _by_group(place: Place, cell: Any, helper: Any) -> None:
+    group = lax.axis_index("group")
+    if place.how.interpreted:
+        group = lax.rem(group, 2)
+    pl.when(group == CELL)(cell)
+    pl.when(group == HELPER)(helper)
+
+
+def _launch(how: How, body: Any, out_types: list, box: tuple, scratch: dict, inputs: list) -> Any:
+    """A cluster for each `how.rows` sequences; body(place, mail, scratch, loaded, ready, *refs) in each group.
+
+    `box` is what a member receives at each turn: how many parts of [64, N], and the dtype; `scratch` has shapes and
+    dtypes in the shared memory of a block; `loaded` is the group's barrier for its weights, `ready(turn)` the one at
+    which a group hands something to the other.
+    """
+    _, hidden, _, batch = inputs[1].shape
+    members = hidden // GROUP_UNITS
+    together = members if how.interpreted else 1  # in one block
+    leading = (members,) if how.interpreted else ()
+    scratch = {name: (shape, dtype) for name, (shape, dtype) in scratch.items() if 0 not in shape}
+
+    def kernel(*refs):
+        group = lax.axis_index("group")
+        member = lax.div(group, 2) if how.interpreted else lax.axis_index("member")
+        units = pl.ds(member * GROUP_UNITS, GROUP_UNITS)
+        rows = pl.ds(lax.axis_index("block") * how.rows, how.rows)
+
+        def scope(boxes, signals, loaded, ready, *memory):
+            mail = Mailbox(how, members, member, boxes, signals)
+            mail.open()
+            place = Place(how, members, member, units, rows)
+
+            def ready_at(turn):
+                return ready.at[2 * (member if how.interpreted else 0) + lax.rem(turn, 2)]
+
+            body(place, mail, dict(zip(scratch, memory, strict=True)), loaded.at[group], ready_at, *refs)
+
+        pl.run_scoped(
+            scope,
+            *boxes(how, members, (box[0], GROUP_UNITS, how.rows), box[1]),
+            plgpu.Barrier(num_barriers=2 * together),
+            plgpu.Barrier(num_barriers=2 * together),
+            *(
+                plgpu.SMEM((*leading, *shape), dtype, transforms=swizzled(how, dtype))
+                for shape, dtype in scratch.values()
+            ),
+            collective_axes="group",
+        )
+
+    cluster: dict[str, Any] = {"num_threads": 2 * members if how.interpreted else 2}
+    if not how.interpreted:
+        cluster |= {"cluster": (members,), "cluster_names": ("member",)}
+    launch = plgpu.kernel(
+        kernel,
+        out_type=out_types,
+        grid=(batch // how.rows,),
+        grid_names=("block",),
+        thread_name="group",
+        compiler_params=plgpu.CompilerParams(approx_math=True, lowering_semantics=plgpu.LoweringSemantics.Warpgroup),
+        interpret=interpreter(how),
+        **cluster,
+    )
+    return launch(*inputs)
+
+
+KERNELS = Kernels(_forward, _backward)
