@@ -168,7 +168,7 @@ def _run(params, xs, state, lengths, mask, h_scale, layout, call, name, unroll):
         xs, mask = over_steps
         state, h_scale, lengths = per_sequence
         if name == "scan":
-            how = Walk(call.activation, call.reverse, unroll, steps_projected_at_once(xs, params))
+            how = Walk(call.activation, call.reverse, unroll, steps_projected_at_once(call.platform, xs, params))
             return recurrence(how, params, xs, state, mask, h_scale)
         return module_of(name).run(call, params, xs, state, lengths, mask)
 
@@ -210,14 +210,14 @@ def steps_in_a_turn(unroll: int | None, layout: Layout) -> int:
     return layout.steps if isinstance(layout.steps, int) and 1 <= layout.steps <= UNROLLED_STEPS else 1
 
 
-def steps_projected_at_once(xs: Array, params: LSTMParams) -> int:
-    """The steps in a chunk of xs [T, B, D]: a divisor of T if there is one of about the right size."""
+def steps_projected_at_once(platform: str, xs: Array, params: LSTMParams) -> int:
+    """The steps in a chunk of xs [T, B, D]: on a CPU a divisor of T if there is one of about that size, else all."""
     steps, batch, _ = xs.shape
     if not (isinstance(steps, int) and isinstance(batch, int)):  # kept symbolic by `jax.export`
         return steps
     projected = steps * batch * params.b.size * cell_dtype(xs.dtype).itemsize  # bytes
     most = max(CHUNK_STEPS, CHUNK_ROWS // max(batch, 1))
-    if jax.default_backend() != "cpu" or projected < WHOLE_BYTES or steps < CHUNKS * most:
+    if platform != "cpu" or projected < WHOLE_BYTES or steps < CHUNKS * most:
         return steps
     divisors = (chunk for chunk in range(most, most // 2, -1) if steps % chunk == 0)
     return next(divisors, most)
