@@ -126,6 +126,8 @@ def _recurrence_jvp(walk, primals, tangents):
             d_z += over_steps(product, h_prev * d_h_scale[None], params.w_h)
         return d_z
 
+    # What it saves for its transposed are its inputs. Else JAX, to save the mask as wide as h, takes another loop.
+    @partial(jax.checkpoint, prevent_cse=False)
     def step(d_state: LSTMState, inputs):
         d_z, valid, by = inputs
         # Rounded to the dtype of h here, so that a bfloat16 gradient meets bfloat16 weights.

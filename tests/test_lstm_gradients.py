@@ -1,5 +1,7 @@
 """First derivatives of `lstm`: by weights, bias, inputs, state and h_scale, in reverse and forward mode."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import naive
@@ -202,6 +204,17 @@ def test_saturated_gates_have_finite_gradients():
     problem = draw(scale=1000.0)
     gradient = pull_back(lstm, CASES["plain"], problem, draw_cotangents(problem))
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
+@pytest.mark.parametrize("name", ["lengths", "holes-reverse"])
+def test_a_mask_takes_no_loop_of_its_own(name):
+    problem = draw()
+    cotangents = draw_cotangents(problem)
+
+    def loops(case):
+        return str(jax.make_jaxpr(partial(pull_back, lstm, case))(problem, cotangents)).count("scan[")
+
+    assert loops(CASES[name]) == loops(CASES["plain"]) == 2
 
 
 def rematerialised(*arguments, **options):
