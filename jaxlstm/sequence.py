@@ -43,6 +43,13 @@ CHUNK_ROWS = 640
 CHUNK_STEPS = 8
 CHUNKS = 4
 
+# On a GPU a loop over thin steps takes as long as its launches do, a few microseconds each, whatever they compute, and
+# each array that the loop saves is one. So there the coefficients of the derivative are computed after it: of 14
+# launches that a step of training takes at (32, 500, 128, 128), the counters of the loops included, 11 are left, for
+# one large product more. Counted (`python -m benchmarks.gpu_compile`), not timed. On a CPU, where the loop is
+# bound by memory, the coefficients are better computed from what the cache still holds.
+GPUS = ("cuda", "rocm")
+
 
 def lstm(
     params: LSTMParams,
@@ -168,7 +175,8 @@ def _run(params, xs, state, lengths, mask, h_scale, layout, call, name, unroll):
         xs, mask = over_steps
         state, h_scale, lengths = per_sequence
         if name == "scan":
-            how = Walk(call.activation, call.reverse, unroll, steps_projected_at_once(call.platform, xs, params))
+            chunk = steps_projected_at_once(call.platform, xs, params)
+            how = Walk(call.activation, call.reverse, unroll, chunk, linearised_after=call.platform in GPUS)
             return recurrence(how, params, xs, state, mask, h_scale)
         return module_of(name).run(call, params, xs, state, lengths, mask)
 

@@ -1,4 +1,4 @@
-"""The recurrence in chunks: however many steps are projected at once, the result is that of one chunk."""
+"""The recurrence however it is walked: in chunks of any size, linearised within the loop or after it."""
 
 from functools import partial
 
@@ -34,14 +34,16 @@ def everything(walk: Walk, problem: Problem, mask, tangents: Problem):
 
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("chunk", [1, 2, 3, 6])
-def test_any_chunk_equals_one(chunk, reverse, masked):
+@pytest.mark.parametrize(
+    ("chunk", "linearised_after"), [(1, False), (2, False), (3, False), (6, False), (7, True), (3, True)]
+)
+def test_any_way_to_walk_is_the_same(chunk, linearised_after, reverse, masked):
     problem = draw()
     problem = problem._replace(xs=jnp.swapaxes(problem.xs, 0, 1))
     mask = jnp.asarray(HOLES.T) if masked else None
-    one = Walk(jnp.tanh, reverse, unroll=1, chunk=STEPS)
+    one = Walk(jnp.tanh, reverse, unroll=1, chunk=STEPS, linearised_after=False)
     tangents = draw_like(problem)
-    actual = everything(one._replace(chunk=chunk), problem, mask, tangents)
+    actual = everything(one._replace(chunk=chunk, linearised_after=linearised_after), problem, mask, tangents)
     assert_close(actual, everything(one, problem, mask, tangents), 1e-12)
 
 
