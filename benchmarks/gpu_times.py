@@ -20,8 +20,8 @@ SCAN_VARIANTS: dict[str, dict[str, Any]] = {
     "command buffers FUSION,WHILE": {"compiler_options": {"xla_gpu_enable_command_buffer": "FUSION,WHILE"}},
     "command buffers FUSION,CUBLAS,WHILE": {"compiler_options": COMMAND_BUFFERS},
     "double buffering": {"compiler_options": {"xla_gpu_enable_while_loop_double_buffering": True}},
+    "unroll 1": {"unroll": 1},  # by default 4, where that divides T
     "unroll 2": {"unroll": 2},
-    "unroll 4": {"unroll": 4},
     "unroll 8": {"unroll": 8},
     "unroll 8, command buffers": {"unroll": 8, "compiler_options": COMMAND_BUFFERS},
 }

@@ -10,9 +10,11 @@ from cases import HOLES
 from compare import assert_close
 from problem import Problem, draw, draw_like
 
-from jaxlstm import init_lstm
+from jaxlstm import init_lstm, lstm
+from jaxlstm.implementations import deciding_for
+from jaxlstm.layout import layout_of
 from jaxlstm.recurrence import Walk, recurrence
-from jaxlstm.sequence import steps_projected_at_once
+from jaxlstm.sequence import steps_in_a_turn, steps_projected_at_once
 
 pytestmark = pytest.mark.usefixtures("float64", "strict_ranks")
 
@@ -65,3 +67,25 @@ def test_chunks_on_a_cpu(shape, chunk):
     params = jax.eval_shape(partial(init_lstm, input_size=input_size, hidden_size=hidden_size), jax.random.key(0))
     assert steps_projected_at_once("cpu", xs, params) == chunk
     assert steps_projected_at_once("cuda", xs, params) == steps  # whatever this machine has
+
+
+@pytest.mark.parametrize(
+    ("steps", "segment", "on_a_cpu", "on_a_gpu"),
+    [(8, 0, 8, 8), (9, 0, 1, 1), (10, 0, 1, 2), (500, 0, 1, 4), (500, 22, 1, 2), (500, 25, 1, 1)],
+)
+def test_steps_in_a_turn(steps, segment, on_a_cpu, on_a_gpu):
+    layout = layout_of(jax.ShapeDtypeStruct((3, steps, 5), np.float32), time_major=False)
+    assert steps_in_a_turn(None, layout, "cpu", segment) == on_a_cpu
+    assert steps_in_a_turn(None, layout, "cuda", segment) == steps_in_a_turn(None, layout, "rocm", segment) == on_a_gpu
+    assert steps_in_a_turn(3, layout, "cuda", segment) == 3
+
+
+def test_a_gpu_takes_several_steps_in_a_turn():
+    problem = draw(steps=12)
+
+    def loss(problem):
+        return jnp.sum(jnp.sin(lstm(*problem[:3])[1]))
+
+    expected = jax.jit(jax.grad(loss))(problem)
+    with deciding_for("cuda"):
+        assert_close(jax.jit(jax.grad(lambda problem: loss(problem)))(problem), expected, 1e-12)
