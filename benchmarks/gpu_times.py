@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks.gpu_programs import PASSES, Case, flax_call, jax_call, torch_call
+from benchmarks.gpu_programs import PASSES, Case, jax_call, torch_call
 from benchmarks.shapes import SHAPES, TINY, Shape
 
 IMPORTANT = ("sentiment", "medium", "long", "flashrnn", "large")
@@ -25,7 +25,7 @@ SCAN_VARIANTS: dict[str, dict[str, Any]] = {
     "unroll 8": {"unroll": 8},
     "unroll 8, command buffers": {"unroll": 8, "compiler_options": COMMAND_BUFFERS},
 }
-CALLS = {"jaxlstm": jax_call, "flax": flax_call, "torch": torch_call}
+CALLS = {"jaxlstm": jax_call, "flax": jax_call, "torch": torch_call}
 REPEATS = 5
 
 
