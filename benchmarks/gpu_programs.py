@@ -53,7 +53,14 @@ class Call(NamedTuple):
     temporary_bytes: int | None
 
 
-def jax_call(case: Case) -> Call:
+class Layer(NamedTuple):
+    """A layer of a JAX library."""
+
+    apply: Callable[[Any, Any], Any]  # (weights, xs) -> ys
+    weights: Any
+
+
+def jaxlstm_layer(case: Case) -> Layer:
     """`jaxlstm.lstm`."""
     implementation = None if case.implementation == "default" else case.implementation
 
@@ -61,21 +68,25 @@ def jax_call(case: Case) -> Call:
         return lstm(params, xs, implementation=implementation, unroll=case.options.get("unroll"))[1]
 
     params = init_lstm(jax.random.key(0), case.shape.inputs, case.shape.hidden, dtype=jnp.dtype(case.dtype))
-    return compiled(case, apply, params)
+    return Layer(apply, params)
 
 
-def flax_call(case: Case) -> Call:
+def flax_layer(case: Case) -> Layer:
     """`nn.RNN(nn.OptimizedLSTMCell(H))`."""
     from flax import linen as nn
 
     dtype = jnp.dtype(case.dtype)
     layer = nn.RNN(nn.OptimizedLSTMCell(case.shape.hidden, dtype=dtype, param_dtype=dtype))
     batch, steps, inputs, _ = case.shape
-    return compiled(case, layer.apply, layer.init(jax.random.key(0), jnp.zeros((batch, steps, inputs), dtype)))
+    return Layer(layer.apply, layer.init(jax.random.key(0), jnp.zeros((batch, steps, inputs), dtype)))
 
 
-def compiled(case: Case, apply: Callable[[Any, Any], Any], weights: Any) -> Call:
-    """A pass of a JAX library."""
+LAYERS = {"jaxlstm": jaxlstm_layer, "flax": flax_layer}
+
+
+def program(case: Case) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """The pass of a JAX library as a function, and its arguments."""
+    apply, weights = LAYERS[case.library](case)
     batch, steps, inputs, hidden = case.shape
     keys = jax.random.split(jax.random.key(1))
     xs = jax.random.normal(keys[0], (batch, steps, inputs), case.dtype)
@@ -85,16 +96,21 @@ def compiled(case: Case, apply: Callable[[Any, Any], Any], weights: Any) -> Call
         ys, back = jax.vjp(apply, weights, xs)
         return ys, back(d_ys)
 
-    function, arguments = (apply, (weights, xs)) if case.which == "forward" else (train, (weights, xs, d_ys))
+    return (apply, (weights, xs)) if case.which == "forward" else (train, (weights, xs, d_ys))
+
+
+def jax_call(case: Case) -> Call:
+    """A pass of a JAX library."""
+    function, arguments = program(case)
     with jax.default_matmul_precision(case.options.get("precision")):
         lowered = jax.jit(function).lower(*arguments)
-    program = lowered.compile(compiler_options=case.options.get("compiler_options"))
-    analysis = program.memory_analysis()
+    compiled = lowered.compile(compiler_options=case.options.get("compiler_options"))
+    analysis = compiled.memory_analysis()
 
     def several(count: int) -> float:
         start = time.perf_counter()
         for _ in range(count):
-            result = program(*arguments)
+            result = compiled(*arguments)
         jax.block_until_ready(result)
         return time.perf_counter() - start
 

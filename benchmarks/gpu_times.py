@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks.gpu_programs import PASSES, Case, flax_call, jax_call, torch_call
+from benchmarks.gpu_programs import PASSES, Case, jax_call, torch_call
 from benchmarks.shapes import SHAPES, TINY, Shape
 
 IMPORTANT = ("sentiment", "medium", "long", "flashrnn", "large")
@@ -20,12 +20,12 @@ SCAN_VARIANTS: dict[str, dict[str, Any]] = {
     "command buffers FUSION,WHILE": {"compiler_options": {"xla_gpu_enable_command_buffer": "FUSION,WHILE"}},
     "command buffers FUSION,CUBLAS,WHILE": {"compiler_options": COMMAND_BUFFERS},
     "double buffering": {"compiler_options": {"xla_gpu_enable_while_loop_double_buffering": True}},
+    "unroll 1": {"unroll": 1},  # by default 4, where that divides T
     "unroll 2": {"unroll": 2},
-    "unroll 4": {"unroll": 4},
     "unroll 8": {"unroll": 8},
     "unroll 8, command buffers": {"unroll": 8, "compiler_options": COMMAND_BUFFERS},
 }
-CALLS = {"jaxlstm": jax_call, "flax": flax_call, "torch": torch_call}
+CALLS = {"jaxlstm": jax_call, "flax": jax_call, "torch": torch_call}
 REPEATS = 5
 
 

@@ -9,7 +9,8 @@ in the tangents,
     dc[t] = f dc_{t-1} + (g i') dz_i + (c_{t-1} f') dz_f + (i g') dz_g
     dh[t] = (o phi'(c)) dc + (phi(c) o') dz_o
 
-with coefficients, in brackets, that the forward scan has saved. All terms of dz but the last are known
+with coefficients, in brackets, of the forward scan: saved by its steps, or computed once more for many steps at a
+time from the states that it has saved (`Walk.linearised_after`). All terms of dz but the last are known
 for every step before the loop begins, so the tangents of the weights enter as large products, one for
 each chunk. JAX transposes the rule by itself: the backward pass becomes a thin reverse scan that emits
 the gradient of z, followed by one product for each weight gradient. A naive scan carries a [H, 4H]
@@ -38,6 +39,7 @@ class Walk(NamedTuple):
     reverse: bool  # from the last step to the first
     unroll: int  # steps in one turn of the loop
     chunk: int  # steps whose inputs are projected at once
+    linearised_after: bool  # the loop saves h and c alone; the coefficients of a chunk are computed after it
 
 
 class Coefficients(NamedTuple):
@@ -70,24 +72,37 @@ def recurrence(
 
 
 def _forward(walk, params, xs, state, mask, h_scale, *, linearise):
-    def step(state: LSTMState, inputs):
-        z_x, valid = inputs
+    def advanced(state: LSTMState, z_x: Array, linearise: bool) -> tuple[LSTMState, Coefficients | None]:
         z = z_x + product(scaled(state.h, h_scale), params.w_h)
         # Added here the bias joins a pass over the gates; outside of the loop it would be a pass of its own.
         z += jnp.broadcast_to(params.b, z.shape)
         gate = gates(z, walk.activation)
         new = advance(gate, state, walk.activation)
-        coefficients = _coefficients(gate, z, state, new, walk.activation) if linearise else None
+        return new, _coefficients(gate, z, state, new, walk.activation) if linearise else None
+
+    def step(state: LSTMState, inputs):
+        z_x, valid = inputs
+        new, coefficients = advanced(state, z_x, linearise and not walk.linearised_after)
         if valid is not None:
             new = jax.tree.map(partial(jnp.where, valid[:, None]), new, state)
-        return new, (new.h, coefficients)
+        return new, (new.h, new.c if linearise and walk.linearised_after else coefficients)
 
     def chunk(state: LSTMState, inputs):
         xs, mask = inputs
         z_x = over_steps(product, xs, params.w_x)
-        return jax.lax.scan(step, state, (z_x, mask), reverse=walk.reverse, unroll=walk.unroll)
+        last, (hs, saved) = jax.lax.scan(step, state, (z_x, mask), reverse=walk.reverse, unroll=walk.unroll)
+        if linearise and walk.linearised_after:
+            old = LSTMState(_before(state.h, hs, walk.reverse)[0], _before(state.c, saved, walk.reverse)[0])
+            _, saved = advanced(old, z_x, linearise=True)
+        return last, (hs, saved)
 
     return in_segments(chunk, state, (xs, mask), walk.chunk, walk.reverse)
+
+
+def _before(first: Array, after: Array, reverse: bool) -> tuple[Array, Array]:
+    """What each step started from, [K, ...], and what the last one walked left; `after` is what each of them left."""
+    whole = jnp.concatenate([after, first[None]] if reverse else [first[None], after])
+    return (whole[1:], whole[0]) if reverse else (whole[:-1], whole[-1])
 
 
 def _coefficients(gate: Gates, z: Array, old: LSTMState, new: LSTMState, activation: Activation) -> Coefficients:
@@ -126,6 +141,8 @@ def _recurrence_jvp(walk, primals, tangents):
             d_z += over_steps(product, h_prev * d_h_scale[None], params.w_h)
         return d_z
 
+    # What it saves for its transposed are its inputs. Else JAX, to save the mask as wide as h, takes another loop.
+    @partial(jax.checkpoint, prevent_cse=False)
     def step(d_state: LSTMState, inputs):
         d_z, valid, by = inputs
         # Rounded to the dtype of h here, so that a bfloat16 gradient meets bfloat16 weights.
@@ -142,10 +159,10 @@ def _recurrence_jvp(walk, primals, tangents):
     def chunk(carry, inputs):
         d_state, h = carry
         d_xs, xs, hs, mask, coefficients = inputs
-        h_all = jnp.concatenate([hs, h[None]] if walk.reverse else [h[None], hs])
-        d_z = known(xs, h_all[1:] if walk.reverse else h_all[:-1], d_xs)
+        h_prev, h_last = _before(h, hs, walk.reverse)
+        d_z = known(xs, h_prev, d_xs)
         d_state, d_hs = jax.lax.scan(step, d_state, (d_z, mask, coefficients), reverse=walk.reverse, unroll=walk.unroll)
-        return (d_state, h_all[0] if walk.reverse else h_all[-1]), d_hs
+        return (d_state, h_last), d_hs
 
     d_state = jax.tree.map(_instantiate, d_state, state, is_leaf=lambda leaf: isinstance(leaf, SymbolicZero))
     d_xs = None if isinstance(d_xs, SymbolicZero) else d_xs

@@ -13,6 +13,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxlstm.cells.interface import Cell
+from jaxlstm.implementations import current_platform
 from jaxlstm.layout import (
     Layout,
     check_inputs,
@@ -68,7 +69,8 @@ def scan_cell(
       noise: what `jaxlstm.regularise.draw_noise` draws.
       checkpoint_every: k, keeps the state at every k-th step alone and computes the steps between once
         more in the backward pass. Memory is least near the square root of T.
-      unroll: steps in one turn of the loop. None: all of a sequence of up to 8 steps, else 1.
+      unroll: steps in one turn of the loop. None: all of a sequence of up to 8 steps, else 1, or on a GPU 4 or 2
+        if they divide T.
 
     Returns:
       The state after the last valid step walked, and the outputs ys [..., T, H].
@@ -93,7 +95,7 @@ def scan_cell(
     lengths, mask = checked_masking(layout, lengths, mask)
     if resets is not None:
         resets = checked_steps("resets", resets, layout, "True where a new sequence starts")
-    unroll = steps_in_a_turn(unroll, layout)
+    unroll = steps_in_a_turn(unroll, layout, current_platform(), checkpoint_every or 0)
     return _run(cell, params, xs, state, lengths, mask, resets, noise, layout, reverse, unroll, checkpoint_every)
 
 

@@ -3,6 +3,7 @@
 Where a mesh of devices with the axis "batch" is in force, each of them runs its own sequences (`jaxlstm.parallel`).
 """
 
+import math
 from functools import partial
 
 import jax
@@ -43,6 +44,16 @@ CHUNK_ROWS = 640
 CHUNK_STEPS = 8
 CHUNKS = 4
 
+# On a GPU a loop over thin steps takes as long as its launches do, a few microseconds each, whatever they compute, and
+# each array that the loop saves is one. So there the coefficients of the derivative are computed after it: of 14
+# launches that a step of training takes at (32, 500, 128, 128), the counters of the loops included, 11 are left, for
+# one large product more. Four steps in a turn share a counter and what is saved, which leaves 7.3; eight would leave
+# 6.5 and take twice as long to compile. Only where they divide T: a rest is a loop of its own, and its arrays are
+# copied. Counted (`python -m benchmarks.gpu_compile`), not timed. On a CPU, where the loop is bound by memory,
+# the coefficients are better computed from what the cache still holds, and more steps in a turn do not pay.
+GPUS = ("cuda", "rocm")
+GPU_STEPS_IN_A_TURN = 4
+
 
 def lstm(
     params: LSTMParams,
@@ -77,7 +88,7 @@ def lstm(
       activation: of the candidate and of the cell state; elementwise and differentiable. Name a
         function: a fresh `lambda` at each call compiles each time.
       unroll: steps in one turn of the loop; more may help very small layers. None: all of a sequence
-        of up to 8 steps, else 1.
+        of up to 8 steps, else 1, or on a GPU 4 or 2 if they divide T.
       h_scale: [..., H]; h_{t-1} is multiplied by it before the recurrent product, at every step:
         the mask of variational recurrent dropout (Gal & Ghahramani 2016).
       implementation: "scan", "cudnn" or "pallas" (`jaxlstm.implementations`), or None for the fastest
@@ -104,7 +115,8 @@ def lstm(
     call = _call(params, xs, layout, lengths, mask, reverse, activation, h_scale, unroll, platform=None)
     name = choose(call, implementation).name
     lengths, mask = checked_masking(layout, lengths, mask)
-    return _run(params, xs, state, lengths, mask, h_scale, layout, call, name, steps_in_a_turn(unroll, layout))
+    unroll = steps_in_a_turn(unroll, layout, call.platform)
+    return _run(params, xs, state, lengths, mask, h_scale, layout, call, name, unroll)
 
 
 def which_implementation(
@@ -168,7 +180,8 @@ def _run(params, xs, state, lengths, mask, h_scale, layout, call, name, unroll):
         xs, mask = over_steps
         state, h_scale, lengths = per_sequence
         if name == "scan":
-            how = Walk(call.activation, call.reverse, unroll, steps_projected_at_once(xs, params))
+            chunk = steps_projected_at_once(call.platform, xs, params)
+            how = Walk(call.activation, call.reverse, unroll, chunk, linearised_after=call.platform in GPUS)
             return recurrence(how, params, xs, state, mask, h_scale)
         return module_of(name).run(call, params, xs, state, lengths, mask)
 
@@ -202,22 +215,28 @@ def _check(params: LSTMParams, xs: Array, state: LSTMState | None, unroll: int |
             raise ValueError(f"state.c: expected {cell_dtype(xs.dtype)} beside {xs.dtype} inputs, got {state.c.dtype}")
 
 
-def steps_in_a_turn(unroll: int | None, layout: Layout) -> int:
-    """The steps that one turn of the loop takes: what was asked for, or by default all of a short sequence."""
+def steps_in_a_turn(unroll: int | None, layout: Layout, platform: str, segment: int = 0) -> int:
+    """The steps that one turn of the loop takes: what was asked for, or by default all of a short sequence.
+
+    `segment` is the number of steps after which the loop begins anew; 0 where it does not.
+    """
     if unroll is not None:
         return unroll
-    # A length that `jax.export` keeps symbolic is no int.
-    return layout.steps if isinstance(layout.steps, int) and 1 <= layout.steps <= UNROLLED_STEPS else 1
+    if not isinstance(layout.steps, int):  # kept symbolic by `jax.export`
+        return 1
+    if 1 <= layout.steps <= UNROLLED_STEPS:
+        return layout.steps
+    return math.gcd(GPU_STEPS_IN_A_TURN, layout.steps, segment) if platform in GPUS else 1
 
 
-def steps_projected_at_once(xs: Array, params: LSTMParams) -> int:
-    """The steps in a chunk of xs [T, B, D]: a divisor of T if there is one of about the right size."""
+def steps_projected_at_once(platform: str, xs: Array, params: LSTMParams) -> int:
+    """The steps in a chunk of xs [T, B, D]: on a CPU a divisor of T if there is one of about that size, else all."""
     steps, batch, _ = xs.shape
     if not (isinstance(steps, int) and isinstance(batch, int)):  # kept symbolic by `jax.export`
         return steps
     projected = steps * batch * params.b.size * cell_dtype(xs.dtype).itemsize  # bytes
     most = max(CHUNK_STEPS, CHUNK_ROWS // max(batch, 1))
-    if jax.default_backend() != "cpu" or projected < WHOLE_BYTES or steps < CHUNKS * most:
+    if platform != "cpu" or projected < WHOLE_BYTES or steps < CHUNKS * most:
         return steps
     divisors = (chunk for chunk in range(most, most // 2, -1) if steps % chunk == 0)
     return next(divisors, most)

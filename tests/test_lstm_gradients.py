@@ -1,5 +1,7 @@
 """First derivatives of `lstm`: by weights, bias, inputs, state and h_scale, in reverse and forward mode."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import naive
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 from cases import CASES, HOLES
 from compare import assert_close, assert_close_by_norm
-from derivatives import draw_cotangents, masking, outputs, pull_back, push_forward
+from derivatives import draw_cotangents, lstm_of_a_gpu, masking, outputs, pull_back, push_forward
 from jax.test_util import check_grads
 from problem import Problem, draw, draw_like
 
@@ -20,31 +22,33 @@ def in_float64(tree):
     return jax.tree.map(lambda leaf: leaf.astype(np.float64), tree)
 
 
-def assert_gradients_equal_the_naive_scan(case, problem: Problem, **more):
+def assert_gradients_equal_the_naive_scan(case, problem: Problem, run=lstm, **more):
     cotangents = draw_cotangents(problem)
-    actual = pull_back(lstm, case, problem, cotangents, **more)
+    actual = pull_back(run, case, problem, cotangents, **more)
     assert_close(actual, pull_back(naive.lstm, case, problem, cotangents), 1e-12)
 
 
+@pytest.mark.parametrize("run", [lstm, lstm_of_a_gpu])
 @pytest.mark.parametrize("name", CASES)
-def test_reverse_mode(name):
-    assert_gradients_equal_the_naive_scan(CASES[name], draw())
+def test_reverse_mode(name, run):
+    assert_gradients_equal_the_naive_scan(CASES[name], draw(), run)
 
 
+@pytest.mark.parametrize("run", [lstm, lstm_of_a_gpu])
 @pytest.mark.parametrize("name", CASES)
-def test_forward_mode(name):
+def test_forward_mode(name, run):
     problem, case = draw(), CASES[name]
     tangents = draw_like(problem)
     expected = push_forward(naive.lstm, case, problem, tangents)
-    assert_close(push_forward(lstm, case, problem, tangents), expected, 1e-12)
+    assert_close(push_forward(run, case, problem, tangents), expected, 1e-12)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, jnp.bfloat16])
-@pytest.mark.parametrize("name", CASES)
-def test_narrow_dtypes_against_float64(name, dtype):
+@pytest.mark.parametrize(("name", "run"), [*((name, lstm) for name in CASES), ("everything", lstm_of_a_gpu)])
+def test_narrow_dtypes_against_float64(name, run, dtype):
     problem, case = draw(dtype=dtype), CASES[name]
     cotangents = draw_cotangents(problem)
-    actual = pull_back(lstm, case, problem, cotangents)
+    actual = pull_back(run, case, problem, cotangents)
     expected = pull_back(naive.lstm, case, in_float64(problem), in_float64(cotangents))
     assert jax.tree.map(lambda leaf: leaf.dtype, actual) == jax.tree.map(lambda leaf: leaf.dtype, problem)
     if dtype is np.float32:
@@ -153,15 +157,15 @@ def test_a_single_step(reverse):
     assert_gradients_equal_the_naive_scan(case, draw(steps=1))
 
 
-@pytest.mark.parametrize("name", ["plain", "reverse"])
-def test_no_steps_and_no_rows(name):
+@pytest.mark.parametrize(("name", "run"), [("plain", lstm), ("reverse", lstm), ("reverse", lstm_of_a_gpu)])
+def test_no_steps_and_no_rows(name, run):
     problem = draw(steps=0)
     cotangents = draw_cotangents(problem)
-    gradient = pull_back(lstm, CASES[name], problem, cotangents)
+    gradient = pull_back(run, CASES[name], problem, cotangents)
     zero = jax.tree.map(jnp.zeros_like, problem)
     assert_close(gradient, zero._replace(state=cotangents[0]), 0)  # the state passes through
     problem = draw((0,))
-    gradient = pull_back(lstm, CASES[name], problem, draw_cotangents(problem))
+    gradient = pull_back(run, CASES[name], problem, draw_cotangents(problem))
     assert_close(gradient, jax.tree.map(jnp.zeros_like, problem), 0)
 
 
@@ -202,6 +206,17 @@ def test_saturated_gates_have_finite_gradients():
     problem = draw(scale=1000.0)
     gradient = pull_back(lstm, CASES["plain"], problem, draw_cotangents(problem))
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
+@pytest.mark.parametrize("name", ["lengths", "holes-reverse"])
+def test_a_mask_takes_no_loop_of_its_own(name):
+    problem = draw()
+    cotangents = draw_cotangents(problem)
+
+    def loops(case):
+        return str(jax.make_jaxpr(partial(pull_back, lstm, case))(problem, cotangents)).count("scan[")
+
+    assert loops(CASES[name]) == loops(CASES["plain"]) == 2
 
 
 def rematerialised(*arguments, **options):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from cases import CASES
 from compare import assert_close
-from derivatives import masking, outputs
+from derivatives import lstm_of_a_gpu, masking, outputs
 from jax.flatten_util import ravel_pytree
 from problem import draw
 
@@ -27,9 +27,9 @@ def flat_loss(run, case):
     return loss, flat
 
 
-@pytest.mark.parametrize("name", ["plain", "holes-reverse"])
-def test_hessian(name):
-    loss, flat = flat_loss(lstm, CASES[name])
+@pytest.mark.parametrize(("name", "run"), [("plain", lstm), ("holes-reverse", lstm), ("holes-reverse", lstm_of_a_gpu)])
+def test_hessian(name, run):
+    loss, flat = flat_loss(run, CASES[name])
     by_naive, _ = flat_loss(naive.lstm, CASES[name])
     assert_close(jax.jit(jax.hessian(loss))(flat), jax.jit(jax.hessian(by_naive))(flat), 1e-10)
 

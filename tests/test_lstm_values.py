@@ -7,6 +7,7 @@ import oracle
 import pytest
 from cases import CASES, HOLES, LENGTHS
 from compare import assert_close, assert_close_by_norm
+from derivatives import lstm_of_a_gpu
 from problem import draw
 
 from jaxlstm import LSTMParams, LSTMState, init_lstm, lstm
@@ -21,11 +22,11 @@ def expected(problem, state=..., **options):
     return LSTMState(h, c), ys
 
 
-@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize(("dtype", "run"), [*((dtype, lstm) for dtype in TOLERANCES), (np.float64, lstm_of_a_gpu)])
 @pytest.mark.parametrize("name", CASES)
-def test_every_option(name, dtype):
+def test_every_option(name, dtype, run):
     problem, case = draw(dtype=dtype), CASES[name]
-    actual = lstm(*problem[:3], **case.options(problem))
+    actual = run(*problem[:3], **case.options(problem))
     assert_close(actual, expected(problem, **case.oracle_options(problem)), TOLERANCES[dtype])
     assert {leaf.dtype for leaf in jax.tree.leaves(actual)} == {np.dtype(dtype)}
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from cases import HOLES, LEFT_PADDED
 from compare import assert_close
+from derivatives import lstm_of_a_gpu
 from problem import Problem, draw, draw_like
 
 from jaxlstm import lstm
@@ -105,6 +106,15 @@ def test_forward_mode_over_a_batch_of_tangents(networks):
 
     looped = [push(pick(tangents, 0, n)) for n in range(2)]
     assert_close(jax.vmap(push)(tangents), stack(looped), 1e-13)
+
+
+def test_as_on_a_gpu(networks):
+    def gradient(params, xs, mask):
+        return jax.grad(lambda params: jnp.sum(jnp.sin(lstm_of_a_gpu(params, xs, mask=mask)[1])))(params)
+
+    arguments = (networks.params, networks.xs, jnp.asarray(MASKS))
+    looped = [jax.jit(gradient)(*pick(arguments, 0, n)) for n in range(2)]
+    assert_close(jax.jit(jax.vmap(gradient))(*arguments), stack(looped), 1e-12)
 
 
 def test_vmap_twice_equals_two_batch_dimensions():

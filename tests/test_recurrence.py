@@ -1,4 +1,4 @@
-"""The recurrence in chunks: however many steps are projected at once, the result is that of one chunk."""
+"""The recurrence however it is walked: in chunks of any size, linearised within the loop or after it."""
 
 from functools import partial
 
@@ -10,9 +10,11 @@ from cases import HOLES
 from compare import assert_close
 from problem import Problem, draw, draw_like
 
-from jaxlstm import init_lstm
+from jaxlstm import init_lstm, lstm
+from jaxlstm.implementations import deciding_for
+from jaxlstm.layout import layout_of
 from jaxlstm.recurrence import Walk, recurrence
-from jaxlstm.sequence import steps_projected_at_once
+from jaxlstm.sequence import steps_in_a_turn, steps_projected_at_once
 
 pytestmark = pytest.mark.usefixtures("float64", "strict_ranks")
 
@@ -34,14 +36,16 @@ def everything(walk: Walk, problem: Problem, mask, tangents: Problem):
 
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("chunk", [1, 2, 3, 6])
-def test_any_chunk_equals_one(chunk, reverse, masked):
+@pytest.mark.parametrize(
+    ("chunk", "linearised_after"), [(1, False), (2, False), (3, False), (6, False), (7, True), (3, True)]
+)
+def test_any_way_to_walk_is_the_same(chunk, linearised_after, reverse, masked):
     problem = draw()
     problem = problem._replace(xs=jnp.swapaxes(problem.xs, 0, 1))
     mask = jnp.asarray(HOLES.T) if masked else None
-    one = Walk(jnp.tanh, reverse, unroll=1, chunk=STEPS)
+    one = Walk(jnp.tanh, reverse, unroll=1, chunk=STEPS, linearised_after=False)
     tangents = draw_like(problem)
-    actual = everything(one._replace(chunk=chunk), problem, mask, tangents)
+    actual = everything(one._replace(chunk=chunk, linearised_after=linearised_after), problem, mask, tangents)
     assert_close(actual, everything(one, problem, mask, tangents), 1e-12)
 
 
@@ -57,9 +61,31 @@ def test_any_chunk_equals_one(chunk, reverse, masked):
         ((0, 1000, 64, 64), 1000),
     ],
 )
-def test_chunks_on_a_cpu(shape, chunk, monkeypatch):
-    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
+def test_chunks_on_a_cpu(shape, chunk):
     batch, steps, input_size, hidden_size = shape
     xs = jax.ShapeDtypeStruct((steps, batch, input_size), np.float32)
     params = jax.eval_shape(partial(init_lstm, input_size=input_size, hidden_size=hidden_size), jax.random.key(0))
-    assert steps_projected_at_once(xs, params) == chunk
+    assert steps_projected_at_once("cpu", xs, params) == chunk
+    assert steps_projected_at_once("cuda", xs, params) == steps  # whatever this machine has
+
+
+@pytest.mark.parametrize(
+    ("steps", "segment", "on_a_cpu", "on_a_gpu"),
+    [(8, 0, 8, 8), (9, 0, 1, 1), (10, 0, 1, 2), (500, 0, 1, 4), (500, 22, 1, 2), (500, 25, 1, 1)],
+)
+def test_steps_in_a_turn(steps, segment, on_a_cpu, on_a_gpu):
+    layout = layout_of(jax.ShapeDtypeStruct((3, steps, 5), np.float32), time_major=False)
+    assert steps_in_a_turn(None, layout, "cpu", segment) == on_a_cpu
+    assert steps_in_a_turn(None, layout, "cuda", segment) == steps_in_a_turn(None, layout, "rocm", segment) == on_a_gpu
+    assert steps_in_a_turn(3, layout, "cuda", segment) == 3
+
+
+def test_a_gpu_takes_several_steps_in_a_turn():
+    problem = draw(steps=12)
+
+    def loss(problem):
+        return jnp.sum(jnp.sin(lstm(*problem[:3])[1]))
+
+    expected = jax.jit(jax.grad(loss))(problem)
+    with deciding_for("cuda"):
+        assert_close(jax.jit(jax.grad(lambda problem: loss(problem)))(problem), expected, 1e-12)
