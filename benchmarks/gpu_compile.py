@@ -40,7 +40,7 @@ from benchmarks.results import save
 from benchmarks.shapes import SHAPES, TINY, Shape
 from jaxlstm.implementations import deciding_for
 
-SHAPE_NAMES = ("sentiment", "medium", "long")
+SHAPE_NAMES = ("sentiment", "medium", "long", "large")
 H100 = """
 gpu_device_info {
   threads_per_block_limit: 1024

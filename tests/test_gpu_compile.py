@@ -124,6 +124,4 @@ def test_compiling(tmp_path):
     command = [sys.executable, "-m", "benchmarks.gpu_compile", "--tiny", "--only", "scan float32", "--out", str(out)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
     forward, train = json.loads(out.read_text())["results"]
-    if "error" in forward:
-        pytest.skip(forward["error"])  # no ptxas
     assert forward["launches_of_a_call"] < train["launches_of_a_call"]
