@@ -14,6 +14,7 @@ from problem import Problem, draw
 
 from jaxlstm import lstm
 from jaxlstm.implementations import deciding_for
+from jaxlstm.implementations.pallas import cluster
 
 run = partial(lstm, implementation="pallas")
 CASE_NAMES = ["plain", "lengths", "lengths-reverse", "left-padding", "holes", "holes-reverse"]
@@ -56,8 +57,11 @@ def test_two_groups_of_threads_and_two_blocks():
     assert_agrees(problem, {"lengths": np.arange(17) % 3}, True)
 
 
-def test_two_clusters_of_four_blocks():
+def test_two_clusters_of_four_blocks(monkeypatch):
     """As many members as on a GPU; in the interpreter they share a block. H and B are padded."""
+    # A part of the weights in shared memory, as where H is larger.
+    monkeypatch.setattr(cluster, "COLUMNS", 64)
+    monkeypatch.setattr(cluster, "TILES", {cluster.CELL: 0, cluster.HELPER: 2})
     problem = draw((17,), 3, 5, 130, dtype=jnp.bfloat16, scale=0.1)
     assert_agrees(problem, {"lengths": np.arange(17) % 4}, True)
 

@@ -6,8 +6,8 @@ cores multiply in instructions of 64 rows, which are hidden units, by 16 columns
 
 | module | what it is |
 |---|---|
-| `one_block` | H of up to 128: one block of threads, W_h in its shared memory |
-| `cluster` | H of up to 512: several blocks on neighbouring multiprocessors, W_h in their registers |
+| `one_block` | H of up to 128: one block of threads, W_h in its registers |
+| `cluster` | H of up to 512: several blocks on neighbouring multiprocessors |
 | `mailbox` | how the blocks of a cluster tell each other what they have computed |
 | `arithmetic` | a step of the recurrence in registers, and what both kernels read and write |
 | `around` | what lies outside of the kernels: the projected input, the weight gradients, the derivative |

@@ -71,6 +71,16 @@ def read(how: How, ref: Any, index: tuple, layout: Any = None) -> Array:
     return load(*view, layout=layout, optimized=False)
 
 
+def keep(how: How, w: Any, index: tuple) -> Any:
+    """A part of the weights [64, K] in registers, as the tensor cores read it, step after step.
+
+    From shared memory they would read as much at each step: 128 bytes in a cycle, 1024 cycles for H = 128.
+    """
+    if how.interpreted:  # multiplies what lies in memory alone
+        return w.at[index]
+    return read(how, w, index, plgpu.Layout.WGMMA)
+
+
 def read_valid(how: How, valid: Any, t: Array, rows: Any) -> Array | None:
     """Booleans [64, N] of a step, or None where every step is valid."""
     if valid is None:

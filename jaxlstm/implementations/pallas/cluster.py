@@ -25,6 +25,7 @@ from jaxlstm.implementations.pallas.arithmetic import (
     Kernels,
     advance,
     interpreter,
+    keep,
     read,
     read_valid,
     retreat,
@@ -68,7 +69,7 @@ def _forward(how, w_h, z_x, state, valid, linearise):
         out_types.append(jax.ShapeDtypeStruct((6, hidden, steps, batch), jnp.float32))
     w_h = jnp.transpose(w_h, (1, 2, 0))  # [4, H, H]: of each gate, the columns as rows
     inputs = [w_h, z_x, *state] + ([] if valid is None else [valid])
-    resident = 0 if how.interpreted else min(hidden, COLUMNS)
+    resident = min(hidden, COLUMNS)
     scratch = {
         "weights": ((2, 2, GROUP_UNITS, hidden - resident), dtype),
         "handed": ((2, GROUP_UNITS, how.rows), jnp.float32),
@@ -93,20 +94,21 @@ def _forward_kernel(masked, linearise, resident, place, mail, scratch, loaded, r
                 columns = pl.ds(resident, streamed)
                 plgpu.copy_gmem_to_smem(w_h.at[gate, units, columns], mine.at[number], loaded)
                 plgpu.barrier_wait(loaded)
-        in_registers = [
-            read(how, w_h, (gate, units, pl.ds(0, resident)), plgpu.Layout.WGMMA)
-            for gate in (GATES[group] if resident else ())
+        kept = [
+            [keep(how, w_h, (gate, units, pl.ds(start, GROUP_UNITS))) for start in range(0, resident, GROUP_UNITS)]
+            for gate in GATES[group]
         ]
 
         def of_h(h):
             def multiply(*accumulators):
                 for number, accumulator in enumerate(accumulators):
-                    for part in range(resident // GROUP_UNITS):
-                        weights = in_registers[number][:, part * GROUP_UNITS : (part + 1) * GROUP_UNITS]
+                    for part in range(members):
+                        if part < len(kept[number]):
+                            weights = kept[number][part]
+                        else:
+                            start = part * GROUP_UNITS - resident
+                            weights = mine.at[number, :, pl.ds(start, GROUP_UNITS)]
                         plgpu.wgmma(accumulator, weights, h.at[part])
-                    for part in range(streamed // GROUP_UNITS):
-                        weights = mine.at[number, :, pl.ds(part * GROUP_UNITS, GROUP_UNITS)]
-                        plgpu.wgmma(accumulator, weights, h.at[resident // GROUP_UNITS + part])
                 return tuple(accumulator[...] for accumulator in accumulators)
 
             return pl.run_scoped(multiply, *[plgpu.ACC((GROUP_UNITS, how.rows), jnp.float32)] * 2)
@@ -177,7 +179,7 @@ def _backward(how, w_h, coefficients, d_state, d_hs, valid):
     w_h = jnp.transpose(w_h, (1, 0, 2))  # [4, H, H]: of each gate, the rows as they are
     inputs = [w_h, coefficients, *d_state, d_hs] + ([] if valid is None else [valid])
     members = hidden // GROUP_UNITS
-    resident = {group: 0 if how.interpreted else min(TILES[group], len(tiles)) for group, tiles in _tiles(members)}
+    resident = {group: min(TILES[group], len(tiles)) for group, tiles in _tiles(members)}
     scratch = {
         "weights": ((members - sum(resident.values()), 4, GROUP_UNITS, GROUP_UNITS), dtype),
         # By turns: a cell may be a step, but never two, ahead of the products that its helper takes of dz.
@@ -216,18 +218,15 @@ def _backward_kernel(masked, resident, place, mail, scratch, loaded, ready, w_h,
                 there = mine.at[before + number, gate]
                 plgpu.copy_gmem_to_smem(w_h.at[gate, rows_of(tile), units], there, loaded)
                 plgpu.barrier_wait(loaded)
-        in_registers = {
-            tile: [read(how, w_h, (gate, rows_of(tile), units), plgpu.Layout.WGMMA) for gate in range(4)]
+        kept = {
+            tile: [keep(how, w_h, (gate, rows_of(tile), units)) for gate in range(4)]
             for tile in tiles[: resident[group]]
         }
 
         def of_turn(turn):
             def multiply(tile, accumulator):
                 for gate in range(4):
-                    if tile in in_registers:
-                        weights = in_registers[tile][gate]
-                    else:
-                        weights = mine.at[before + streamed.index(tile), gate]
+                    weights = kept[tile][gate] if tile in kept else mine.at[before + streamed.index(tile), gate]
                     plgpu.wgmma(accumulator, weights, d_z_shared.at[lax.rem(turn, 2), gate])
                 return accumulator[...]
 

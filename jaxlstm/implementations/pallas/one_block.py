@@ -1,11 +1,11 @@
-"""H of up to 128: a block of threads copies W_h into its shared memory once; no block waits for another.
+"""H of up to 128: W_h in the registers of a block of threads; no block waits for another.
 
     z [4H, N] = W_h^T [4H, H] h [H, N]               forward, at each step
     dh [H, N] = W_h [H, 4H] dz [4H, N]               backward, at each step
 
 A block takes N rows of the batch. Each group of 128 threads has 64 hidden units, all four gates of them, and
-keeps their cell state in registers; the groups of a block exchange h, or dz, through shared memory, in two
-buffers by turns.
+keeps their weights and their cell state in registers; the groups of a block exchange h, or dz, through shared
+memory, in two buffers by turns.
 """
 
 from functools import partial
@@ -23,6 +23,7 @@ from jaxlstm.implementations.pallas.arithmetic import (
     Kernels,
     advance,
     interpreter,
+    keep,
     read,
     read_valid,
     retreat,
@@ -31,7 +32,7 @@ from jaxlstm.implementations.pallas.arithmetic import (
     where,
 )
 
-MOST_HIDDEN = 128  # 4 H^2 numbers of two bytes in the shared memory of one multiprocessor, 227 kB, and room for dz
+MOST_HIDDEN = 128  # two groups: 4 * 64 * H weights of two bytes are half of a group's registers
 UNITS = GROUP_UNITS  # H is padded to a multiple of it
 
 
@@ -73,7 +74,7 @@ def _forward_kernel(how, masked, linearise, here, w_h, h_shared, ready, z_x, h_0
 
         def multiply(*accumulators):
             for gate, accumulator in enumerate(accumulators):
-                plgpu.wgmma(accumulator, w_h.at[gate], h_shared.at[buffer])
+                plgpu.wgmma(accumulator, w_h[gate], h_shared.at[buffer])
             return tuple(accumulator[...] for accumulator in accumulators)
 
         products = pl.run_scoped(multiply, *[plgpu.ACC((GROUP_UNITS, how.rows), jnp.float32)] * 4)
@@ -133,7 +134,7 @@ def _backward_kernel(how, masked, here, w_h, d_z_shared, ready, coefficients, d_
 
         def multiply(accumulator):
             for gate in range(4):
-                plgpu.wgmma(accumulator, w_h.at[gate], d_z_shared.at[buffer, gate])
+                plgpu.wgmma(accumulator, w_h[gate], d_z_shared.at[buffer, gate])
             return accumulator[...]
 
         product = pl.run_scoped(multiply, plgpu.ACC((GROUP_UNITS, how.rows), jnp.float32))
@@ -146,33 +147,27 @@ def _backward_kernel(how, masked, here, w_h, d_z_shared, ready, coefficients, d_
 
 
 def _launch(how: How, body: Any, out_types: list, exchanged: tuple, inputs: list) -> Any:
-    """A block for each `how.rows` sequences, a group for each GROUP_UNITS hidden units, W_h in shared memory.
+    """A block for each `how.rows` sequences, a group for each GROUP_UNITS hidden units.
 
     `inputs` are the one that is read at each step, w_h [4, H, H] and the rest; body(here, w_h, shared, ready,
-    *refs) gets its slice of units and rows, its own rows of w_h, two buffers of the `exchanged` shape, and the
-    barrier at which the groups meet.
+    *refs) gets its slice of units and rows, its own rows of w_h by gate, two buffers of the `exchanged` shape,
+    and the barrier at which the groups meet.
     """
     _, hidden, _, batch = inputs[0].shape
     groups = hidden // GROUP_UNITS
     dtype = inputs[1].dtype
-    pattern = swizzled(how, dtype)
 
     def kernel(stream, w_h, *refs):
-        group = lax.axis_index("group")
-        units = pl.ds(group * GROUP_UNITS, GROUP_UNITS)
+        units = pl.ds(lax.axis_index("group") * GROUP_UNITS, GROUP_UNITS)
         rows = pl.ds(lax.axis_index("block") * how.rows, how.rows)
+        weights = [keep(how, w_h, (gate, units, slice(None))) for gate in range(4)]
 
-        def scope(w_shared, shared, loaded, ready):
-            for gate in range(4):
-                plgpu.copy_gmem_to_smem(w_h.at[gate, units], w_shared.at[group, gate], loaded.at[group])
-            plgpu.barrier_wait(loaded.at[group])
-            body((units, rows), w_shared.at[group], shared, ready, stream, *refs)
+        def scope(shared, ready):
+            body((units, rows), weights, shared, ready, stream, *refs)
 
         pl.run_scoped(
             scope,
-            plgpu.SMEM((groups, 4, GROUP_UNITS, hidden), dtype, transforms=pattern),
-            plgpu.SMEM((2, *exchanged, how.rows), dtype, transforms=pattern),
-            plgpu.Barrier(num_arrivals=4, num_barriers=groups),
+            plgpu.SMEM((2, *exchanged, how.rows), dtype, transforms=swizzled(how, dtype)),
             plgpu.Barrier(num_arrivals=groups),
             collective_axes="group",
         )
