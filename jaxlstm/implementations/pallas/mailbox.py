@@ -12,6 +12,7 @@ a box then follows, through the other box, all reads of what was there before.
 In JAX's interpreter, which knows no clusters, the members are threads of one block and share its memory.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -104,8 +105,7 @@ class Mailbox(NamedTuple):
             signal = _signal(signals, box.registers.item())
             odd = arith.trunci(ir.IntegerType.get_signless(1), uses.registers.item())
             signal.wait_parity(odd)
-            if arm:
-                utils.warpgroup_barrier()  # all of the group have seen the end of this phase
+            if arm:  # the next phase cannot end before all threads have seen this one: they have to post before
                 one = mgpu.single_thread_predicate(scope=mgpu.ThreadSubset.WARPGROUP)
                 signal.arrive_expect_tx(self._bytes, predicate=one)
 
@@ -115,11 +115,7 @@ class Mailbox(NamedTuple):
 
     @property
     def _bytes(self) -> int:
-        _, *sizes = self.boxes.shape
-        size = jnp.dtype(self.boxes.dtype).itemsize
-        for length in sizes:
-            size *= length
-        return size
+        return math.prod(self.boxes.shape[1:]) * jnp.dtype(self.boxes.dtype).itemsize  # of a box
 
 
 def boxes(how: How, members: int, shape: tuple[int, ...], dtype: Any) -> tuple[Any, Any]:
