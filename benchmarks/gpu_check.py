@@ -29,6 +29,7 @@ from benchmarks.gpu_programs import PASSES, Case
 from benchmarks.gpu_times import cases, epoch_of_sentiment, measure
 from benchmarks.machine import describe, versions
 from benchmarks.shapes import Shape
+from jaxlstm.implementations.pallas import one_block
 
 MINUTES = 9.0
 BATCHES, HIDDEN, STEPS = (1, 8, 32, 128, 512, 2048), (32, 128, 512), 64  # of --cpu-vs-gpu
@@ -122,7 +123,7 @@ def kernel_of(about: dict[str, Any]) -> str | None:
     if about.get("implementation") != "pallas":
         return None
     hidden = about["shape"][-1] if about["kind"] == "correct" else about["hidden"]
-    return "one block" if hidden <= 128 else "cluster"
+    return "one block" if hidden <= one_block.MOST_HIDDEN else "cluster"
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -45,12 +45,12 @@ CHUNK_STEPS = 8
 CHUNKS = 4
 
 # On a GPU a loop over thin steps takes as long as its launches do, a few microseconds each, whatever they compute, and
-# each array that the loop saves is one. So there the coefficients of the derivative are computed after it: of 14
-# launches that a step of training takes at (32, 500, 128, 128), the counters of the loops included, 11 are left, for
-# one large product more. Four steps in a turn share a counter and what is saved, which leaves 7.3; eight would leave
-# 6.5 and take twice as long to compile. Only where they divide T: a rest is a loop of its own, and its arrays are
-# copied. Counted (`python -m benchmarks.gpu_compile`), not timed. On a CPU, where the loop is bound by memory,
-# the coefficients are better computed from what the cache still holds, and more steps in a turn do not pay.
+# each array that the loop saves is one. So there the coefficients of the derivative are computed after it, for one
+# large product more; and four steps in a turn share a counter and what is saved. At (32, 80, 128, 128) a step of
+# training takes 7.5 launches instead of 14.2, counted (`python -m benchmarks.gpu_compile`), not timed. Eight steps
+# would take twice as long to compile. Only where they divide T: a rest is a loop of its own, and its arrays are
+# copied. On a CPU, where the loop is bound by memory, the coefficients are better computed from what the cache still
+# holds, and more steps in a turn do not pay.
 GPUS = ("cuda", "rocm")
 GPU_STEPS_IN_A_TURN = 4
 

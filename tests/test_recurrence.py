@@ -88,4 +88,6 @@ def test_a_gpu_takes_several_steps_in_a_turn():
 
     expected = jax.jit(jax.grad(loss))(problem)
     with deciding_for("cuda"):
-        assert_close(jax.jit(jax.grad(lambda problem: loss(problem)))(problem), expected, 1e-12)
+        gradient = jax.jit(jax.grad(lambda problem: loss(problem)))  # a function of its own is traced anew
+        assert str(gradient.trace(problem).jaxpr).count("unroll=4") == 2
+        assert_close(gradient(problem), expected, 1e-12)

@@ -25,12 +25,13 @@ class How(NamedTuple):
 class Kernels(NamedTuple):
     """The two walks of a module; hashable.
 
-    With z_x [4, H, T, B] and the coefficients [6, H, T, B] in float32, h and d_h [H, B] in half precision, c and
-    d_c [H, B] in float32, hs and d_hs [H, T, B], d_z [4, H, T, B], and valid [T, B] in float32 or None:
+    With w_h [4, H, H] in half precision, z_x [4, H, T, B] and the coefficients [6, H, T, B] in float32, h and d_h
+    [H, B] in half precision, c and d_c [H, B] in float32, hs and d_hs [H, T, B], d_z [4, H, T, B], and, where steps
+    are masked, valid [T, B] in float32:
     """
 
-    forward: Callable[..., Any]  # (how, w_h, z_x, state, valid, linearise) -> hs, h, c, and [coefficients] if asked
-    backward: Callable[..., Any]  # (how, w_h, coefficients, d_state, d_hs, valid) -> d_z, d_h, d_c
+    forward: Callable[..., Any]  # (how, out_types, w_h, z_x, h, c, [valid]) -> hs, h, c, and [coefficients] if asked
+    backward: Callable[..., Any]  # (how, out_types, w_h, coefficients, d_h, d_c, d_hs, [valid]) -> d_z, d_h, d_c
 
 
 def advance(z: tuple[Array, ...], c_old: Array) -> tuple[Array, Array, tuple[Array, ...]]:

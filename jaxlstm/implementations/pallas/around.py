@@ -34,7 +34,14 @@ def _recurrence_fwd(kernels, how, params, xs, state, valid):
 def _recurrence_bwd(kernels, how, saved, cotangents):
     params, xs, h, valid, hs, coefficients = saved
     d_state, d_hs = cotangents
-    d_z, d_h, d_c = kernels.backward(how, params.w_h, coefficients, d_state, d_hs, valid)
+    _, hidden, steps, batch = coefficients.shape
+    out_types = [
+        jax.ShapeDtypeStruct((4, hidden, steps, batch), xs.dtype),  # dz
+        jax.ShapeDtypeStruct((hidden, batch), xs.dtype),  # dh before the first step
+        jax.ShapeDtypeStruct((hidden, batch), jnp.float32),  # dc
+    ]
+    w_h = jnp.transpose(params.w_h, (1, 0, 2))  # of each gate, the rows as they are
+    d_z, d_h, d_c = kernels.backward(how, out_types, w_h, coefficients, *d_state, d_hs, *_if_any(valid))
     earlier = jnp.concatenate([hs[:, 1:], h[:, None]] if how.reverse else [h[:, None], hs[:, :-1]], axis=1)
 
     def product(subscripts: str, *arrays: Array) -> Array:
@@ -55,5 +62,18 @@ recurrence.defvjp(_recurrence_fwd, _recurrence_bwd)
 def _forward(kernels, how, params, xs, state, valid, *, linearise):
     z_x = jnp.einsum("dgu,tbd->gutb", params.w_x, xs, preferred_element_type=jnp.float32)
     z_x += params.b.astype(jnp.float32)[:, :, None, None]
-    hs, h, c, *coefficients = kernels.forward(how, params.w_h, z_x, state, valid, linearise)
+    _, hidden, steps, batch = z_x.shape
+    out_types = [
+        jax.ShapeDtypeStruct((hidden, steps, batch), xs.dtype),  # hs
+        jax.ShapeDtypeStruct((hidden, batch), xs.dtype),  # h
+        jax.ShapeDtypeStruct((hidden, batch), jnp.float32),  # c
+    ]
+    if linearise:
+        out_types.append(jax.ShapeDtypeStruct((6, hidden, steps, batch), jnp.float32))
+    w_h = jnp.transpose(params.w_h, (1, 2, 0))  # of each gate, the columns as rows
+    hs, h, c, *coefficients = kernels.forward(how, out_types, w_h, z_x, *state, *_if_any(valid))
     return LSTMState(h, c), hs, coefficients[0] if linearise else None
+
+
+def _if_any(valid: Array | None) -> list[Array]:
+    return [] if valid is None else [valid]

@@ -13,7 +13,6 @@ the second helps with the products. Both keep weights in registers, where the te
 from functools import partial
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.experimental import pallas as pl
@@ -57,58 +56,33 @@ class Place(NamedTuple):
         return ref.at[self.member] if self.how.interpreted else ref
 
 
-def _forward(how, w_h, z_x, state, valid, linearise):
-    _, hidden, steps, batch = z_x.shape
-    dtype = w_h.dtype
-    out_types = [
-        jax.ShapeDtypeStruct((hidden, steps, batch), dtype),  # hs
-        jax.ShapeDtypeStruct((hidden, batch), dtype),  # h
-        jax.ShapeDtypeStruct((hidden, batch), jnp.float32),  # c
-    ]
-    if linearise:
-        out_types.append(jax.ShapeDtypeStruct((6, hidden, steps, batch), jnp.float32))
-    w_h = jnp.transpose(w_h, (1, 2, 0))  # [4, H, H]: of each gate, the columns as rows
-    inputs = [w_h, z_x, *state] + ([] if valid is None else [valid])
-    resident = min(hidden, COLUMNS)
+def _forward(how, out_types, w_h, z_x, *rest):
+    _, _, *valid = rest
+    hidden, dtype = w_h.shape[-1], w_h.dtype
     scratch = {
-        "weights": ((2, 2, GROUP_UNITS, hidden - resident), dtype),
+        "weights": ((2, 2, GROUP_UNITS, max(0, hidden - COLUMNS)), dtype),
         "handed": ((2, GROUP_UNITS, how.rows), jnp.float32),
     }
-    body = partial(_forward_kernel, valid is not None, linearise, resident)
-    return _launch(how, body, out_types, (hidden // GROUP_UNITS, dtype), scratch, inputs)
+    body = partial(_forward_kernel, bool(valid), len(out_types) > 3)
+    return _launch(how, body, out_types, dtype, scratch, w_h, z_x, *rest)
 
 
-def _forward_kernel(masked, linearise, resident, place, mail, scratch, loaded, ready, w_h, z_x, h_0, c_0, *refs):
+def _forward_kernel(masked, linearise, place, mail, scratch, loaded, ready, w_h, z_x, h_0, c_0, *refs):
     how, members, member, units, rows = place
     valid = refs[0] if masked else None
     hs, h_last, c_last, *coefficients = refs[masked:]
     steps, dtype = hs.shape[1], hs.dtype
-    streamed = w_h.shape[2] - resident
     handed = place.own(scratch["handed"])
 
     def products(group):
-        """The group's share of W_h, and with it a function from h, the parts of a box, to its share of z."""
-        mine: Any = place.own(scratch["weights"]).at[group] if streamed else None
-        if streamed:
-            for number, gate in enumerate(GATES[group]):
-                columns = pl.ds(resident, streamed)
-                plgpu.copy_gmem_to_smem(w_h.at[gate, units, columns], mine.at[number], loaded)
-                plgpu.barrier_wait(loaded)
-        kept = [
-            [keep(how, w_h, (gate, units, pl.ds(start, GROUP_UNITS))) for start in range(0, resident, GROUP_UNITS)]
-            for gate in GATES[group]
-        ]
+        """A function from h, the parts of a box, to the group's share of z; its weights are read now."""
+        weights = [_columns(place, scratch, loaded, w_h, group, number) for number in range(2)]
 
         def of_h(h):
             def multiply(*accumulators):
-                for number, accumulator in enumerate(accumulators):
-                    for part in range(members):
-                        if part < len(kept[number]):
-                            weights = kept[number][part]
-                        else:
-                            start = part * GROUP_UNITS - resident
-                            weights = mine.at[number, :, pl.ds(start, GROUP_UNITS)]
-                        plgpu.wgmma(accumulator, weights, h.at[part])
+                for accumulator, parts in zip(accumulators, weights, strict=True):
+                    for part, columns in enumerate(parts):
+                        plgpu.wgmma(accumulator, columns, h.at[part])
                 return tuple(accumulator[...] for accumulator in accumulators)
 
             return pl.run_scoped(multiply, *[plgpu.ACC((GROUP_UNITS, how.rows), jnp.float32)] * 2)
@@ -168,69 +142,79 @@ def _forward_kernel(masked, linearise, resident, place, mail, scratch, loaded, r
     mail.collect(jnp.int32(steps), arm=False)  # nothing is on its way to a block that has ended
 
 
-def _backward(how, w_h, coefficients, d_state, d_hs, valid):
-    _, hidden, steps, batch = coefficients.shape
-    dtype = d_hs.dtype
-    out_types = [
-        jax.ShapeDtypeStruct((4, hidden, steps, batch), dtype),  # dz
-        jax.ShapeDtypeStruct((hidden, batch), dtype),  # dh before the first step
-        jax.ShapeDtypeStruct((hidden, batch), jnp.float32),  # dc
+def _columns(place: Place, scratch: dict, loaded: Any, w_h: Any, group: int, number: int) -> list:
+    """One of the group's two gates of W_h^T in parts of 64 columns: some in registers, the rest in shared memory."""
+    gate, hidden = GATES[group][number], w_h.shape[-1]
+
+    def columns(start):
+        return pl.ds(start, GROUP_UNITS)
+
+    parts = [
+        keep(place.how, w_h, (gate, place.units, columns(start)))
+        for start in range(0, min(hidden, COLUMNS), GROUP_UNITS)
     ]
-    w_h = jnp.transpose(w_h, (1, 0, 2))  # [4, H, H]: of each gate, the rows as they are
-    inputs = [w_h, coefficients, *d_state, d_hs] + ([] if valid is None else [valid])
-    members = hidden // GROUP_UNITS
-    resident = {group: min(TILES[group], len(tiles)) for group, tiles in _tiles(members)}
+    if hidden <= COLUMNS:
+        return parts
+    there = place.own(scratch["weights"]).at[group, number]
+    plgpu.copy_gmem_to_smem(w_h.at[gate, place.units, pl.ds(COLUMNS, hidden - COLUMNS)], there, loaded)
+    plgpu.barrier_wait(loaded)
+    return parts + [there.at[:, columns(start)] for start in range(0, hidden - COLUMNS, GROUP_UNITS)]
+
+
+def _backward(how, out_types, w_h, coefficients, *rest):
+    _, _, _, *valid = rest
+    streamed = sum(max(0, len(tiles) - TILES[group]) for group, tiles in _tiles(w_h.shape[-1] // GROUP_UNITS).items())
     scratch = {
-        "weights": ((members - sum(resident.values()), 4, GROUP_UNITS, GROUP_UNITS), dtype),
+        "weights": ((streamed, 4, GROUP_UNITS, GROUP_UNITS), w_h.dtype),
         # By turns: a cell may be a step, but never two, ahead of the products that its helper takes of dz.
-        "d_z": ((2, 4, GROUP_UNITS, how.rows), dtype),
+        "d_z": ((2, 4, GROUP_UNITS, how.rows), w_h.dtype),
     }
-    body = partial(_backward_kernel, valid is not None, resident)
-    return _launch(how, body, out_types, (members, jnp.float32), scratch, inputs)
+    body = partial(_backward_kernel, bool(valid))
+    return _launch(how, body, out_types, jnp.float32, scratch, w_h, coefficients, *rest)
 
 
-def _tiles(members: int) -> list[tuple[int, range]]:
+def _tiles(members: int) -> dict[int, range]:
     """The tiles of 64 rows of W_h that each group multiplies: a quarter for the cell, which has more to do."""
     few = max(1, members // 4)
-    return [(CELL, range(few)), (HELPER, range(few, members))]
+    return {CELL: range(few), HELPER: range(few, members)}
 
 
-def _backward_kernel(masked, resident, place, mail, scratch, loaded, ready, w_h, by_step, d_h_last, d_c_last, *refs):
+def _rows(place: Place, scratch: dict, loaded: Any, w_h: Any, group: int) -> dict[int, list]:
+    """The group's tiles of W_h, each by gate: the first in registers, the rest in shared memory."""
+    tiles = _tiles(place.members)
+    before = max(0, len(tiles[CELL]) - TILES[CELL]) if group == HELPER else 0  # there is what the cell has put there
+    weights = {}
+    for number, tile in enumerate(tiles[group]):
+        here = [(gate, pl.ds(tile * GROUP_UNITS, GROUP_UNITS), place.units) for gate in range(4)]
+        if number < TILES[group]:
+            weights[tile] = [keep(place.how, w_h, index) for index in here]
+            continue
+        there = place.own(scratch["weights"]).at[before + number - TILES[group]]
+        for gate, index in enumerate(here):
+            plgpu.copy_gmem_to_smem(w_h.at[index], there.at[gate], loaded)
+            plgpu.barrier_wait(loaded)
+        weights[tile] = [there.at[gate] for gate in range(4)]
+    return weights
+
+
+def _backward_kernel(masked, place, mail, scratch, loaded, ready, w_h, by_step, d_h_last, d_c_last, d_hs, *refs):
     how, members, member, units, rows = place
-    d_hs = refs[0]
-    valid = refs[1] if masked else None
-    d_z_all, d_h_0, d_c_0 = refs[1 + masked :]
+    valid = refs[0] if masked else None
+    d_z_all, d_h_0, d_c_0 = refs[masked:]
     steps, dtype = d_hs.shape[1], d_hs.dtype
     d_z_shared = place.own(scratch["d_z"])
 
     def products(group):
-        """Posts the group's share of dh, a tile to the block whose units it is."""
-        tiles = dict(_tiles(members))[group]
-        streamed = tiles[resident[group] :]
-        before = len(dict(_tiles(members))[CELL]) - resident[CELL] if group == HELPER else 0
-        mine: Any = place.own(scratch["weights"]) if streamed else None
-
-        def rows_of(tile):
-            return pl.ds(tile * GROUP_UNITS, GROUP_UNITS)
-
-        for number, tile in enumerate(streamed):
-            for gate in range(4):
-                there = mine.at[before + number, gate]
-                plgpu.copy_gmem_to_smem(w_h.at[gate, rows_of(tile), units], there, loaded)
-                plgpu.barrier_wait(loaded)
-        kept = {
-            tile: [keep(how, w_h, (gate, rows_of(tile), units)) for gate in range(4)]
-            for tile in tiles[: resident[group]]
-        }
+        """A function that posts the group's share of dh, each tile to the block whose units it is."""
+        weights = _rows(place, scratch, loaded, w_h, group)
 
         def of_turn(turn):
             def multiply(tile, accumulator):
                 for gate in range(4):
-                    weights = kept[tile][gate] if tile in kept else mine.at[before + streamed.index(tile), gate]
-                    plgpu.wgmma(accumulator, weights, d_z_shared.at[lax.rem(turn, 2), gate])
+                    plgpu.wgmma(accumulator, weights[tile][gate], d_z_shared.at[lax.rem(turn, 2), gate])
                 return accumulator[...]
 
-            for tile in tiles:
+            for tile in weights:
                 accumulator = plgpu.ACC((GROUP_UNITS, how.rows), jnp.float32)
                 mail.post(pl.run_scoped(partial(multiply, tile), accumulator), turn, member, tile)
 
@@ -287,12 +271,12 @@ def _by_group(place: Place, cell: Any, helper: Any) -> None:
     pl.when(group == HELPER)(helper)
 
 
-def _launch(how: How, body: Any, out_types: list, box: tuple, scratch: dict, inputs: list) -> Any:
+def _launch(how: How, body: Any, out_types: list, posted: Any, scratch: dict, *inputs: Array) -> Any:
     """A cluster for each `how.rows` sequences; body(place, mail, scratch, loaded, ready, *refs) in each group.
 
-    `box` is what a member receives at each turn: how many parts of [64, N], and the dtype; `scratch` has shapes and
-    dtypes in the shared memory of a block; `loaded` is the group's barrier for its weights, `ready(turn)` the one at
-    which a group hands something to the other.
+    `posted` is the dtype of what every member sends at each turn, [64, N]; `scratch` has shapes and dtypes in the
+    shared memory of a block; `loaded` is the group's barrier for its weights, `ready(turn)` the one at which a group
+    hands something to the other.
     """
     _, hidden, _, batch = inputs[1].shape
     members = hidden // GROUP_UNITS
@@ -307,7 +291,7 @@ def _launch(how: How, body: Any, out_types: list, box: tuple, scratch: dict, inp
         rows = pl.ds(lax.axis_index("block") * how.rows, how.rows)
 
         def scope(boxes, signals, loaded, ready, *memory):
-            mail = Mailbox(how, members, member, boxes, signals)
+            mail = Mailbox(how, member, boxes, signals)
             mail.open()
             place = Place(how, members, member, units, rows)
 
@@ -318,7 +302,7 @@ def _launch(how: How, body: Any, out_types: list, box: tuple, scratch: dict, inp
 
         pl.run_scoped(
             scope,
-            *boxes(how, members, (box[0], GROUP_UNITS, how.rows), box[1]),
+            *boxes(how, members, (members, GROUP_UNITS, how.rows), posted),
             plgpu.Barrier(num_barriers=2 * together),
             plgpu.Barrier(num_barriers=2 * together),
             *(

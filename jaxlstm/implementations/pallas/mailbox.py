@@ -33,15 +33,9 @@ class Mailbox(NamedTuple):
     """The boxes of one member of a cluster."""
 
     how: How
-    members: int  # that post into a box at each turn
-    member: Array  # which one this is
+    member: Array  # whose they are
     boxes: Any  # [2, places, rows, N] in shared memory; in the interpreter [members, 2, ...]
     signals: Any
-
-    @property
-    def mine(self) -> Any:
-        """This member's boxes."""
-        return self.boxes.at[self.member] if self.how.interpreted else self.boxes
 
     def open(self) -> None:
         """Before the first post; every thread of every block comes here."""
@@ -98,7 +92,7 @@ class Mailbox(NamedTuple):
         box = lax.rem(turn, BOXES)
         if self.how.interpreted:
             plgpu.barrier_wait(self.signals.at[self.member * BOXES + box])
-            return self.mine.at[box]
+            return self.boxes.at[self.member, box]
 
         @plgpu.inline_mgpu(arg_types=(plgpu.RefType(), plgpu.Layout.WG_SPLAT, plgpu.Layout.WG_SPLAT))
         def wait(_, signals, box, uses):

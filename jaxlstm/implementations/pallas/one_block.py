@@ -11,9 +11,8 @@ memory, in two buffers by turns.
 from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
@@ -36,20 +35,10 @@ MOST_HIDDEN = 128  # two groups: 4 * 64 * H weights of two bytes are half of a g
 UNITS = GROUP_UNITS  # H is padded to a multiple of it
 
 
-def _forward(how, w_h, z_x, state, valid, linearise):
-    _, hidden, steps, batch = z_x.shape
-    dtype = w_h.dtype
-    out_types = [
-        jax.ShapeDtypeStruct((hidden, steps, batch), dtype),  # hs
-        jax.ShapeDtypeStruct((hidden, batch), dtype),  # h
-        jax.ShapeDtypeStruct((hidden, batch), jnp.float32),  # c
-    ]
-    if linearise:
-        out_types.append(jax.ShapeDtypeStruct((6, hidden, steps, batch), jnp.float32))
-    w_h = jnp.transpose(w_h, (1, 2, 0))  # [4, H, H]: of each gate, the columns as rows
-    inputs = [z_x, w_h, *state] + ([] if valid is None else [valid])
-    body = partial(_forward_kernel, how, valid is not None, linearise)
-    return _launch(how, body, out_types, exchanged=(hidden,), inputs=inputs)
+def _forward(how, out_types, w_h, z_x, *rest):
+    _, _, *valid = rest
+    body = partial(_forward_kernel, how, bool(valid), len(out_types) > 3)
+    return _launch(how, body, out_types, (w_h.shape[-1],), w_h, z_x, *rest)
 
 
 def _forward_kernel(how, masked, linearise, here, w_h, h_shared, ready, z_x, h_0, c_0, *refs):
@@ -95,17 +84,10 @@ def _forward_kernel(how, masked, linearise, here, w_h, h_shared, ready, z_x, h_0
     c_last[here] = c
 
 
-def _backward(how, w_h, coefficients, d_state, d_hs, valid):
-    _, hidden, steps, batch = coefficients.shape
-    out_types = [
-        jax.ShapeDtypeStruct((4, hidden, steps, batch), d_hs.dtype),  # dz
-        jax.ShapeDtypeStruct((hidden, batch), d_hs.dtype),  # dh before the first step
-        jax.ShapeDtypeStruct((hidden, batch), jnp.float32),  # dc
-    ]
-    w_h = jnp.transpose(w_h, (1, 0, 2))  # [4, H, H]: of each gate, the rows as they are
-    inputs = [coefficients, w_h, *d_state, d_hs] + ([] if valid is None else [valid])
-    body = partial(_backward_kernel, how, valid is not None)
-    return _launch(how, body, out_types, exchanged=(4, hidden), inputs=inputs)
+def _backward(how, out_types, w_h, coefficients, *rest):
+    _, _, _, *valid = rest
+    body = partial(_backward_kernel, how, bool(valid))
+    return _launch(how, body, out_types, (4, w_h.shape[-1]), w_h, coefficients, *rest)
 
 
 def _backward_kernel(how, masked, here, w_h, d_z_shared, ready, coefficients, d_h_last, d_c_last, d_hs, *refs):
@@ -146,28 +128,26 @@ def _backward_kernel(how, masked, here, w_h, d_z_shared, ready, coefficients, d_
     d_c_0[here] = d_c
 
 
-def _launch(how: How, body: Any, out_types: list, exchanged: tuple, inputs: list) -> Any:
+def _launch(how: How, body: Any, out_types: list, exchanged: tuple, w_h: Array, *inputs: Array) -> Any:
     """A block for each `how.rows` sequences, a group for each GROUP_UNITS hidden units.
 
-    `inputs` are the one that is read at each step, w_h [4, H, H] and the rest; body(here, w_h, shared, ready,
-    *refs) gets its slice of units and rows, its own rows of w_h by gate, two buffers of the `exchanged` shape,
-    and the barrier at which the groups meet.
+    body(here, w_h, shared, ready, *refs) gets its slice of units and rows, its own rows of w_h by gate, two buffers
+    of the `exchanged` shape, the barrier at which the groups meet, and the inputs and outputs.
     """
     _, hidden, _, batch = inputs[0].shape
     groups = hidden // GROUP_UNITS
-    dtype = inputs[1].dtype
 
-    def kernel(stream, w_h, *refs):
+    def kernel(w_h, *refs):
         units = pl.ds(lax.axis_index("group") * GROUP_UNITS, GROUP_UNITS)
         rows = pl.ds(lax.axis_index("block") * how.rows, how.rows)
         weights = [keep(how, w_h, (gate, units, slice(None))) for gate in range(4)]
 
         def scope(shared, ready):
-            body((units, rows), weights, shared, ready, stream, *refs)
+            body((units, rows), weights, shared, ready, *refs)
 
         pl.run_scoped(
             scope,
-            plgpu.SMEM((2, *exchanged, how.rows), dtype, transforms=swizzled(how, dtype)),
+            plgpu.SMEM((2, *exchanged, how.rows), w_h.dtype, transforms=swizzled(how, w_h.dtype)),
             plgpu.Barrier(num_arrivals=groups),
             collective_axes="group",
         )
@@ -182,7 +162,7 @@ def _launch(how: How, body: Any, out_types: list, exchanged: tuple, inputs: list
         compiler_params=plgpu.CompilerParams(approx_math=True, lowering_semantics=plgpu.LoweringSemantics.Warpgroup),
         interpret=interpreter(how),
     )
-    return launch(*inputs)
+    return launch(w_h, *inputs)
 
 
 def _meet(ready: Any) -> None:
