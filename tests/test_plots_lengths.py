@@ -1,0 +1,34 @@
+"""Curves over lengths: every length, every model, and what was not learnt."""
+
+import pytest
+from figures import lines, panels, points
+
+from jaxlstm import plots
+
+
+class TestLengths:
+    def test_accuracy_is_drawn_in_percent_at_each_length(self):
+        (axes,) = panels(plots.accuracy_by_length({"a": {20: 0.5, 10: 1.0}}, trained_at=10))
+        xs, ys = points(lines(axes)["a"])
+        assert (list(xs), list(ys)) == ([10, 20], [100, 50])
+        assert "50.00%" in axes.get_title(loc="left")
+        assert "training length 10" in lines(axes)
+
+    def test_five_curves_look_different(self):
+        (axes,) = panels(plots.accuracy_by_length({name: {10: 0.5} for name in ("an_lstm", "b", "c", "d", "e")}))
+        assert len({line.get_color() for line in axes.lines}) == len({line.get_marker() for line in axes.lines}) == 5
+        assert axes.get_title(loc="left") == "Right answers by length"
+        assert "an lstm" in lines(axes)
+
+    def test_what_was_not_learnt_stands_open_at_the_limit(self):
+        (axes,) = panels(plots.steps_to_learn({"a": {10: 100.0, 20: None}, "b": {10: 50.0}}, limit=2000))
+        xs, ys = points(lines(axes)["a"])
+        assert (list(xs), list(ys)) == ([10], [100])
+        assert [list(points(line)[1]) for line in axes.lines if line.get_fillstyle() == "none"] == [[2000], []]
+
+    def test_no_curve(self):
+        for curves in ({}, {"a": {}}):
+            with pytest.raises(ValueError, match=r"^curves: expected at least one, each"):
+                plots.accuracy_by_length(curves)
+            with pytest.raises(ValueError, match=r"^curves: expected at least one, each"):
+                plots.steps_to_learn(curves, 10)

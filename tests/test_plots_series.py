@@ -1,0 +1,39 @@
+"""Series of values are drawn with their scores and their bands."""
+
+import numpy as np
+import pytest
+from figures import lines, points, random
+
+from jaxlstm import plots
+
+
+class TestAnomalies:
+    def test_shows_the_series_the_scores_and_what_is_anomalous(self):
+        values, scores, marks = random(30), random(30), np.zeros(30)
+        marks[[4, 5, 6, 20]] = 1
+        above, below = plots.anomalies(values, scores, marks).axes
+        np.testing.assert_array_equal(points(above.lines[0])[1], values)
+        np.testing.assert_array_equal(points(below.lines[0])[1], scores)
+        for axes in (above, below):
+            assert [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in axes.patches] == [
+                (3.5, 6.5),
+                (19.5, 20.5),
+            ]
+        assert f"the highest at step {scores.argmax()}" in below.get_title(loc="left")
+
+    def test_refuses_other_shapes(self):
+        with pytest.raises(ValueError, match=r"scores: expected shape \[5\], got \[4\]"):
+            plots.anomalies(random(5), random(4), np.zeros(5))
+
+
+class TestForecast:
+    def test_counts_the_steps_inside_the_band(self):
+        values, mean, deviation = np.array([0.0, 1.0, 5.0, -2.0]), np.zeros(4), np.ones(4)
+        above, below = plots.forecast(values, mean, deviation, 2 * deviation).axes
+        assert above.get_title(loc="left").startswith("75.0% of the steps")
+        np.testing.assert_array_equal(points(lines(below)["deviation expected"])[1], deviation)
+        np.testing.assert_array_equal(points(lines(below)["deviation it was made with"])[1], 2 * deviation)
+
+    def test_refuses_other_shapes(self):
+        with pytest.raises(ValueError, match=r"deviation: expected shape \[4\], got \[3\]"):
+            plots.forecast(random(4), random(4), random(3))
