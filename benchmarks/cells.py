@@ -16,15 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.command import call
+from benchmarks.command import call, check_names, check_positive
 from benchmarks.flax_cells import CELLS, adapter
-from benchmarks.machine import describe, versions
-from benchmarks.measure import rounded
 from benchmarks.programs import Adapter, Problem, Program, compile_jax, relative_difference
 from benchmarks.report import add_columns, console, new_table, say, show_machine
-from benchmarks.results import Results, save
+from benchmarks.results import Results, new_results, save
 from benchmarks.shapes import SHAPES, Shape
-from benchmarks.timing import in_turns, spread
+from benchmarks.timing import in_turns, quartiles, rounded, spread
 from jaxlstm.errors import UserError
 from jaxlstm.regularise import draw_noise, weight_drop
 from jaxlstm.scan import scan_cell
@@ -96,15 +94,12 @@ def against_flax(name: str, shape: Shape, options: Options) -> dict[str, Any]:
         raise UserError(f"{name}: jaxlstm and Flax differ by {difference:.1g}")
     programs = programs_for(problem)
     seconds = in_turns({key: program.run for key, program in programs.items()}, options.rounds, options.seconds)
-    ratio = spread(seconds["flax"] / seconds["jaxlstm"])
     return {
         "cell": name,
         "rival": "flax-linen",
         "milliseconds": rounded(spread(seconds["jaxlstm"] * 1e3).median),
         "rival_milliseconds": rounded(spread(seconds["flax"] * 1e3).median),
-        "ratio": rounded(ratio.median),
-        "ratio_low": rounded(ratio.low),
-        "ratio_high": rounded(ratio.high),
+        **quartiles("ratio", seconds["flax"] / seconds["jaxlstm"]),
         "temporary_bytes": programs["jaxlstm"].temporary_bytes,
         "rival_temporary_bytes": programs["flax"].temporary_bytes,
     }
@@ -134,21 +129,16 @@ def regularised(name: str, shape: Shape, options: Options) -> list[dict[str, Any
     programs = {"none": training_step(name, None, problem)}
     programs |= {regularisation: training_step(name, regularisation, problem) for regularisation in REGULARISATIONS}
     seconds = in_turns(programs, options.rounds, 2 * options.seconds)
-    rows = []
-    for regularisation in REGULARISATIONS:
-        ratio = spread(seconds[regularisation] / seconds["none"])
-        rows.append(
-            {
-                "cell": name,
-                "with": regularisation,
-                "milliseconds": rounded(spread(seconds[regularisation] * 1e3).median),
-                "milliseconds_without": rounded(spread(seconds["none"] * 1e3).median),
-                "ratio": rounded(ratio.median),
-                "ratio_low": rounded(ratio.low),
-                "ratio_high": rounded(ratio.high),
-            }
-        )
-    return rows
+    return [
+        {
+            "cell": name,
+            "with": regularisation,
+            "milliseconds": rounded(spread(seconds[regularisation] * 1e3).median),
+            "milliseconds_without": rounded(spread(seconds["none"] * 1e3).median),
+            **quartiles("ratio", seconds[regularisation] / seconds["none"]),
+        }
+        for regularisation in REGULARISATIONS
+    ]
 
 
 def show(results: Results) -> None:
@@ -167,8 +157,8 @@ def show(results: Results) -> None:
 
 
 def _times(row: dict[str, Any], other: str) -> list[str]:
-    quartiles = f"{row['ratio_low']:.2f} to {row['ratio_high']:.2f}"
-    return [f"{row['milliseconds']:.3g}", f"{row[other]:.3g}", f"{row['ratio']:.2f}", quartiles]
+    between = f"{row['ratio_low']:.2f} to {row['ratio_high']:.2f}"
+    return [f"{row['milliseconds']:.3g}", f"{row[other]:.3g}", f"{row['ratio']:.2f}", between]
 
 
 def run(options: Options) -> None:
@@ -177,14 +167,11 @@ def run(options: Options) -> None:
     Raises:
       UserError: an option that cannot be used, or libraries that do not agree.
     """
-    choices: dict[str, Any] = {"cells": CELLS, "regularised": CELLS, "shapes": SHAPES}
-    for option, known in choices.items():
-        for name in getattr(options, option):
-            if name not in known:
-                raise UserError(f"--{option}: expected some of {', '.join(known)}, got {name}")
-    if options.rounds < 1:
-        raise UserError(f"--rounds: expected at least 1, got {options.rounds}")
-    results: Results = {"machine": describe(), "versions": versions(), "rows": [], "regularisation": []}
+    check_names(options, "cells", CELLS)
+    check_names(options, "regularised", CELLS)
+    check_names(options, "shapes", SHAPES)
+    check_positive(options, "rounds")
+    results = new_results("regularisation")
     show_machine(results)
     for shape_name in options.shapes:
         shape = SHAPES[shape_name]

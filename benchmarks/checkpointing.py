@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cells import draw
-from benchmarks.command import call
+from benchmarks.command import call, check_names, check_positive
 from benchmarks.flax_cells import CELLS
-from benchmarks.machine import describe, versions
-from benchmarks.measure import rounded, tolerance
-from benchmarks.programs import Adapter, Program, compile_jax, relative_difference
+from benchmarks.programs import Adapter, Program, compile_jax, relative_difference, tolerance
 from benchmarks.report import add_columns, console, new_table, say, show_machine
-from benchmarks.results import Results, save
+from benchmarks.results import Results, new_results, save
 from benchmarks.shapes import Shape
-from benchmarks.timing import in_turns, spread
+from benchmarks.timing import in_turns, quartiles, rounded, spread
 from jaxlstm.errors import UserError
 from jaxlstm.scan import scan_cell
 
@@ -45,22 +43,12 @@ class Options:
     """the file for the results"""
 
 
-def run(options: Options) -> None:
-    """Measures, and writes the file.
+def compiled(options: Options, shape: Shape) -> dict[int | None, Program]:
+    """The pass by the length of a segment; first, by None, without segments.
 
     Raises:
-      UserError: an option that cannot be used, or gradients that are not those without segments.
+      UserError: gradients that are not those without segments.
     """
-    if options.cell not in CELLS:
-        raise UserError(f"--cell: expected one of {', '.join(CELLS)}, got {options.cell}")
-    for name in ("batch", "steps", "size", "rounds"):
-        if getattr(options, name) < 1:
-            raise UserError(f"--{name}: expected at least 1, got {getattr(options, name)}")
-    if min(options.every, default=1) < 1:
-        raise UserError(f"--every: expected lengths of at least 1, got {min(options.every)}")
-    results: Results = {"machine": describe(), "versions": versions(), "rows": []}
-    show_machine(results)
-    shape = Shape(options.batch, options.steps, options.size, options.size)
     problem, cell = draw(options.cell, shape), CELLS[options.cell].cell
     programs: dict[int | None, Program] = {}
     expected: Any = None
@@ -73,24 +61,35 @@ def run(options: Options) -> None:
         got = program.run()
         if every is None:
             expected = got
-        elif not relative_difference(got, expected) <= 10 * tolerance():
-            raise UserError(f"k = {every}: gradients differ by {relative_difference(got, expected):.1g}")
+        difference = relative_difference(got, expected)
+        if not difference <= 10 * tolerance():
+            raise UserError(f"k = {every}: gradients differ by {difference:.1g}")
         programs[every] = program
-    seconds = in_turns(
-        {str(every): program.run for every, program in programs.items()}, options.rounds, options.seconds
-    )
+    return programs
+
+
+def run(options: Options) -> None:
+    """Measures, and writes the file.
+
+    Raises:
+      UserError: an option that cannot be used, or gradients that are not those without segments.
+    """
+    check_names(options, "cell", CELLS)
+    check_positive(options, "batch", "steps", "size", "every", "rounds")
+    results = new_results()
+    show_machine(results)
+    shape = Shape(options.batch, options.steps, options.size, options.size)
+    programs = compiled(options, shape)
+    seconds = in_turns({every: program.run for every, program in programs.items()}, options.rounds, options.seconds)
     for every, program in programs.items():
-        time, ratio = spread(seconds[str(every)] * 1e3), spread(seconds[str(every)] / seconds[str(None)])
         results["rows"].append(
             {
                 "cell": options.cell,
                 **shape._asdict(),
                 "checkpoint_every": every,
                 "temporary_bytes": program.temporary_bytes,
-                "milliseconds": rounded(time.median),
-                "time_ratio": rounded(ratio.median),
-                "time_ratio_low": rounded(ratio.low),
-                "time_ratio_high": rounded(ratio.high),
+                "milliseconds": rounded(spread(seconds[every] * 1e3).median),
+                **quartiles("time_ratio", seconds[every] / seconds[None]),
             }
         )
     save(results, options.out)
@@ -103,9 +102,9 @@ def show(results: Results) -> None:
     table = new_table("checkpoint_every")
     add_columns(table, "temporary MB", "ms", "time ratio", "quartiles")
     for row in results["rows"]:
-        quartiles = f"{row['time_ratio_low']:.2f} to {row['time_ratio_high']:.2f}"
+        between = f"{row['time_ratio_low']:.2f} to {row['time_ratio_high']:.2f}"
         size = "" if row["temporary_bytes"] is None else f"{row['temporary_bytes'] / 1e6:.3g}"
-        cells = [size, f"{row['milliseconds']:.4g}", f"{row['time_ratio']:.2f}", quartiles]
+        cells = [size, f"{row['milliseconds']:.4g}", f"{row['time_ratio']:.2f}", between]
         table.add_row(str(row["checkpoint_every"] or "none"), *cells)
     console.print(table)
 

@@ -14,6 +14,7 @@ for B sequences of T steps on a device: once forward, twice for the two products
 
 from typing import NamedTuple
 
+import tyro
 from rich.table import Table
 
 from benchmarks.report import console
@@ -72,7 +73,7 @@ def _inputs(model: Model) -> list[int]:
 
 
 def main() -> None:
-    """Prints the two tables."""
+    """Prints what data-parallel training exchanges in a step, and how long that takes."""
     models = Table("model", "B, T", "parameters", "MB sent, 8 devices", "MB sent, 1,024", "10^9 operations", "ms")
     models.title = f"a step on each device; ms: computing at {RATE:.0e} operations a second"
     for model in MODELS:
@@ -91,4 +92,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main, prog="python -m benchmarks.communication")

@@ -21,14 +21,12 @@ from flax import nnx
 
 import jaxlstm.linen
 import jaxlstm.nnx
-from benchmarks.command import call
-from benchmarks.machine import describe, versions
-from benchmarks.measure import rounded, tolerance
-from benchmarks.programs import DTYPE, PASSES, relative_difference
+from benchmarks.command import call, check_names, check_positive
+from benchmarks.programs import DTYPE, PASSES, relative_difference, tolerance
 from benchmarks.report import add_columns, console, digits, new_table, say, show_machine, times
-from benchmarks.results import Results, save
+from benchmarks.results import new_results, save
 from benchmarks.shapes import SHAPES, Shape
-from benchmarks.timing import in_turns, spread
+from benchmarks.timing import in_turns, quartiles, rounded, spread
 from jaxlstm.errors import UserError
 
 VOCABULARY, LABELS = 1000, 10
@@ -162,7 +160,6 @@ def measure(name: str, library: str, which: str, options: Options) -> dict[str, 
     if not difference <= tolerance():
         raise UserError(f"{name}, {which}: the model differs from that of {library} by {difference:.1g}")
     seconds = in_turns(programs, options.rounds, options.seconds)
-    ratio = spread(seconds[library] / seconds["jaxlstm"])
     return {
         "shape": name,
         **shape._asdict(),
@@ -172,9 +169,7 @@ def measure(name: str, library: str, which: str, options: Options) -> dict[str, 
         "dtype": DTYPE.name,
         "milliseconds": rounded(spread(seconds["jaxlstm"] * 1e3).median),
         "rival_milliseconds": rounded(spread(seconds[library] * 1e3).median),
-        "ratio": rounded(ratio.median),
-        "ratio_low": rounded(ratio.low),
-        "ratio_high": rounded(ratio.high),
+        **quartiles("ratio", seconds[library] / seconds["jaxlstm"]),
         "temporary_bytes": memory["jaxlstm"],
         "rival_temporary_bytes": memory[library],
     }
@@ -186,14 +181,10 @@ def run(options: Options) -> None:
     Raises:
       UserError: an option that cannot be used, or models that do not agree.
     """
-    choices: dict[str, Any] = {"shapes": SHAPES, "libraries": SWAPS}
-    for option, known in choices.items():
-        for name in getattr(options, option):
-            if name not in known:
-                raise UserError(f"--{option}: expected some of {', '.join(known)}, got {name}")
-    if options.rounds < 1:
-        raise UserError(f"--rounds: expected at least 1, got {options.rounds}")
-    results: Results = {"machine": describe(), "versions": versions(), "rows": []}
+    check_names(options, "shapes", SHAPES)
+    check_names(options, "libraries", SWAPS)
+    check_positive(options, "rounds")
+    results = new_results()
     show_machine(results)
     table = new_table("shape, RNN of")
     add_columns(table, "pass", "jaxlstm ms", "Flax ms", "ratio", "quartiles", "MB", "Flax MB")
@@ -204,9 +195,9 @@ def run(options: Options) -> None:
                 results["rows"].append(row)
                 save(results, options.out)
                 spent = digits(row["milliseconds"]), digits(row["rival_milliseconds"]), times(row["ratio"])
-                quartiles = f"{times(row['ratio_low'])}-{times(row['ratio_high'])}"
+                between = f"{times(row['ratio_low'])}-{times(row['ratio_high'])}"
                 megabytes = (digits(row[key] / 1e6) for key in ("temporary_bytes", "rival_temporary_bytes"))
-                table.add_row(f"{name}, {library}", which, *spent, quartiles, *megabytes)
+                table.add_row(f"{name}, {library}", which, *spent, between, *megabytes)
     console.print(table)
     say(f"written: {options.out}")
 

@@ -15,20 +15,19 @@ moved their weights alike.
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import jax
 import numpy as np
-import tyro
 
-from benchmarks.machine import describe, installed, versions
-from benchmarks.measure import rounded
+from benchmarks.command import call, check_names, check_positive
+from benchmarks.machine import installed
 from benchmarks.report import add_columns, console, new_table, say, show_machine
-from benchmarks.results import save
-from benchmarks.timing import seconds_of, spread
+from benchmarks.results import new_results, save
+from benchmarks.timing import quartiles, rounded, seconds_of, spread
 from benchmarks.training import ADAM, DROPOUT, TASKS, epoch
+from jaxlstm.errors import UserError
 
-NAMES = ("sentiment", "cumsum")
 TOLERANCE = 2e-4  # of the largest movement of a weight, which is small beside the weight and its rounding
 
 
@@ -36,7 +35,7 @@ TOLERANCE = 2e-4  # of the largest movement of a weight, which is small beside t
 class Options:
     """Times whole training beside Keras 3 on JAX; the results go to OUT as JSON."""
 
-    tasks: tuple[str, ...] = NAMES
+    tasks: tuple[str, ...] = tuple(TASKS)
     """which of the two"""
     rounds: int = 3
     """how often each has its turn"""
@@ -48,15 +47,11 @@ class Options:
     """the folder for end_to_end.json"""
 
 
-class OptionError(Exception):
-    """Something to put right; its text is one line."""
-
-
 def measure(name: str, samples: int, rounds: int) -> dict[str, Any]:
     """Both in turns; returns the row of the results.
 
     Raises:
-      OptionError: the two do not learn the same.
+      UserError: the two do not learn the same.
     """
     # Imported once it is known that Keras is installed.
     from benchmarks.keras_training import MODELS, check_equal, keras_epoch, weights_of
@@ -64,7 +59,7 @@ def measure(name: str, samples: int, rounds: int) -> dict[str, Any]:
     task = TASKS[name]
     difference = check_equal(name)
     if not difference <= TOLERANCE:
-        raise OptionError(f"{name}: not timed, its updates differ from those of keras by {difference:.1g}")
+        raise UserError(f"{name}: not timed, its updates differ from those of keras by {difference:.1g}")
     data = task.data(samples)
     model = MODELS[name](DROPOUT)
     model.compile(loss="binary_crossentropy", optimizer="adam")
@@ -86,7 +81,6 @@ def measure(name: str, samples: int, rounds: int) -> dict[str, Any]:
             with console.status(f"{name}: round {number + 1} of {rounds}, {system}"):
                 seconds[system].append(seconds_of(run, 1))
     ours, theirs = (np.array(seconds[system]) for system in systems)
-    ratio = spread(theirs / ours)
     return {
         "task": name,
         "rival": "keras",
@@ -94,9 +88,7 @@ def measure(name: str, samples: int, rounds: int) -> dict[str, Any]:
         "batch": task.batch,
         "seconds": rounded(spread(ours).median),
         "rival_seconds": rounded(spread(theirs).median),
-        "ratio": rounded(ratio.median),
-        "ratio_low": rounded(ratio.low),
-        "ratio_high": rounded(ratio.high),
+        **quartiles("ratio", theirs / ours),
     }
 
 
@@ -104,16 +96,13 @@ def run(options: Options) -> None:
     """Measures what the options ask for.
 
     Raises:
-      OptionError: an option that cannot be used.
+      UserError: an option that cannot be used, no Keras, or one that learns something else.
     """
-    for name in options.tasks:
-        if name not in NAMES:
-            raise OptionError(f"--tasks: expected some of {', '.join(NAMES)}, got {name}")
-    if min(options.rounds, options.reviews, options.updates) < 1:
-        raise OptionError("--rounds, --reviews and --updates: expected at least 1")
+    check_names(options, "tasks", TASKS)
+    check_positive(options, "rounds", "reviews", "updates")
     if not installed("keras"):
-        raise OptionError("keras: not installed, and there is nothing else to compare with; the extra bench brings it")
-    results: dict[str, Any] = {"machine": describe(), "versions": versions(), "rows": []}
+        raise UserError("keras: not installed, and there is nothing else to compare with; the extra bench brings it")
+    results = new_results()
     show_machine(results)
     path = options.out / "end_to_end.json"
     table = new_table("task")
@@ -122,26 +111,12 @@ def run(options: Options) -> None:
         row = measure(name, options.reviews if name == "sentiment" else options.updates, options.rounds)
         results["rows"].append(row)
         save(results, path)
-        quartiles = f"{row['ratio_low']:.3g}-{row['ratio_high']:.3g}"
+        between = f"{row['ratio_low']:.3g}-{row['ratio_high']:.3g}"
         times = f"{row['seconds']:.3g}", f"{row['rival_seconds']:.3g}"
-        table.add_row(name, f"{row['samples']:,}", *times, f"{row['ratio']:.3g}", quartiles)
+        table.add_row(name, f"{row['samples']:,}", *times, f"{row['ratio']:.3g}", between)
     console.print(table)
     say(f"written: {path}")
 
 
-def main() -> int:
-    """The command line."""
-    options = tyro.cli(Annotated[Options, tyro.conf.FlagCreatePairsOff], prog="python -m benchmarks.end_to_end")
-    try:
-        run(options)
-    except OptionError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: the tasks measured so far are kept", file=sys.stderr)
-        return 130
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(call(run, Options, "benchmarks.end_to_end"))

@@ -1,13 +1,13 @@
 """`python -m benchmarks.gpu_compile`: what a GPU would be asked to do, found by compiling for an H100 without one.
 
-For each pass that `gpu_check` times, the launches in a turn of each loop over time: a loop over thin steps takes as
-long as they do, whatever they compute. "product" is a kernel with a matrix product, "kernel" any other, "copy" one that
-moves memory alone; the "counter" of the loop is a kernel as well and is counted in. The condition is listed apart:
-where it is known how often a loop turns, the device need not be asked. Beside them the launches of a whole call and its
-temporary bytes, and for a kernel of Pallas what ptxas says of each: registers and spilled bytes. The shared memory of
-such a kernel is reserved when it is launched, and ptxas does not know it.
+For each pass that `gpu_check` times, the launches in a turn of each loop over time: a loop whose steps are small takes
+about as long as they do, whatever they compute. "product" is a kernel with a matrix product, "kernel" any other, "copy"
+one that moves memory alone; the "counter" of the loop is a kernel as well and is counted in. The condition is listed
+apart: where it is known how often a loop turns, the device need not be asked. Beside them the launches of a whole call
+and its temporary bytes, and for a kernel of Pallas what ptxas says of each: registers and spilled bytes. The shared
+memory of such a kernel is reserved when it is launched, and ptxas does not know it.
 
-It needs jax with its CUDA plugin, ptxas and libdevice, but neither a driver nor the libraries of CUDA:
+It needs JAX's CUDA plugin, ptxas and libdevice, but neither a driver nor the libraries of CUDA:
 
     pip install --no-deps jax-cuda13-plugin==VERSION jax-cuda13-pjrt==VERSION     with the VERSION of jax
     pip install nvidia-cuda-nvcc nvidia-nvvm                                      or --cuda DIR, a toolkit that is there
@@ -17,7 +17,6 @@ Triton's with a default tiling, one that splits a long sum is followed by a kern
 choose otherwise.
 """
 
-import argparse
 import os
 import re
 import sys
@@ -25,6 +24,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,14 +33,16 @@ import jax
 from jax.experimental import topologies
 from jax.sharding import SingleDeviceSharding
 
+from benchmarks.command import call, check_names
 from benchmarks.gpu_hlo import Loop, read
-from benchmarks.gpu_programs import PASSES, Case, program
+from benchmarks.gpu_programs import Case, program
 from benchmarks.machine import describe, installed, versions
+from benchmarks.programs import PASSES
 from benchmarks.results import save
 from benchmarks.shapes import SHAPES, TINY, Shape
+from jaxlstm.errors import UserError
 from jaxlstm.implementations import deciding_for
 
-SHAPE_NAMES = ("sentiment", "medium", "long", "large")
 H100 = """
 gpu_device_info {
   threads_per_block_limit: 1024
@@ -67,6 +69,22 @@ dnn_version_info { major: 9 minor: 10 }
 runtime_version { major: 13 minor: 0 }
 device_description_str: "NVIDIA H100 80GB HBM3"
 """
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a GPU would be asked to do, by compiling for an H100 without one; the results go to OUT as JSON."""
+
+    shapes: tuple[str, ...] = ("sentiment", "medium", "long", "large")
+    """named shapes"""
+    tiny: bool = False
+    """a size that takes no time, in place of the shapes"""
+    only: str = ""
+    """what has this in its name, such as 'pallas' or 'train jaxlstm'"""
+    cuda: Path | None = None
+    """the folder of a CUDA toolkit, for ptxas and libdevice"""
+    out: Path = Path("benchmarks/out/gpu_compile.json")
+    """the file for the results"""
 
 
 class Kernel(NamedTuple):
@@ -190,25 +208,15 @@ def obstacle() -> str | None:
     return f"JAX's CUDA plugin is not installed: pip install --no-deps {packages} nvidia-cuda-nvcc nvidia-nvvm"
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.gpu_compile", description=(__doc__ or "").split("\n")[0]
-    )
-    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=SHAPE_NAMES, help="by name")
-    parser.add_argument("--tiny", action="store_true", help="a size that takes no time, in place of the shapes")
-    parser.add_argument("--only", default="", help="what has this in its name, such as 'pallas' or 'train jaxlstm'")
-    parser.add_argument("--cuda", type=Path, help="the folder of a CUDA toolkit, for ptxas and libdevice")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/out/gpu_compile.json"))
-    return parser.parse_args(arguments)
+def run(options: Options) -> None:
+    """Compiles, and writes the file after each pass.
 
-
-def main(arguments: list[str] | None = None) -> int:
-    """The exit code: 2 where nothing can be compiled."""
-    options = parse(arguments)
+    Raises:
+      UserError: an option that cannot be used, or nothing to compile with.
+    """
+    check_names(options, "shapes", SHAPES)
     if reason := obstacle():
-        print(f"error: {reason}", file=sys.stderr)
-        return 2
+        raise UserError(reason)
     os.environ["MOSAIC_GPU_DUMP_PTXAS"] = "1"  # so that ptxas speaks
     jax.config.update("jax_platforms", "cpu")  # else JAX looks for the device
     found: list[dict[str, Any]] = []
@@ -220,8 +228,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(line_of(case, result), flush=True)
             save(results, options.out)
     print(f"written: {options.out}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(call(run, Options, "benchmarks.gpu_compile"))

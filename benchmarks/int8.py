@@ -22,13 +22,12 @@ from typing import Any
 
 import jax
 import numpy as np
-import tyro
 
-from benchmarks.machine import describe, installed, versions
-from benchmarks.measure import rounded
+from benchmarks.command import call, check_names, check_positive
+from benchmarks.machine import installed
 from benchmarks.report import add_columns, console, new_table, say, show_machine
-from benchmarks.results import save
-from benchmarks.timing import in_turns, spread
+from benchmarks.results import new_results, save
+from benchmarks.timing import in_turns, rounded, spread
 from experiments import langid, sentiment
 from experiments.systems import open_finished
 from jaxlstm.data import imdb
@@ -183,35 +182,35 @@ def show(rows: list[dict[str, Any]]) -> None:
     console.print(table)
 
 
-def main() -> int:
-    """The command line."""
-    options = tyro.cli(Options, prog="python -m benchmarks.int8")
-    results: dict[str, Any] = {"machine": describe(), "versions": versions(), "rows": []}
+def run(options: Options) -> None:
+    """Measures, and writes the file.
+
+    Raises:
+      UserError: an option that cannot be used, or a run that is not one of the system.
+    """
+    check_names(options, "parts", PARTS)
+    check_positive(options, "rounds")
+    results = new_results()
     show_machine(results)
-    try:
-        with tempfile.TemporaryDirectory() as scratch:
-            for system in ("langid", "sentiment"):
-                ways = measure(system, getattr(options, system), options, Path(scratch) / system)
-                results["rows"] += [
-                    {
-                        "system": system,
-                        "served": way.name,
-                        "bytes": way.bytes,
-                        "milliseconds": {batch: rounded(seconds * 1e3) for batch, seconds in way.seconds.items()},
-                        "accuracy": way.accuracy,
-                        "lost": None if way.accuracy is None else (ways[0].accuracy or 0.0) - way.accuracy,
-                    }
-                    for way in ways
-                ]
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
+    with tempfile.TemporaryDirectory() as scratch:
+        for system in ("langid", "sentiment"):
+            ways = measure(system, getattr(options, system), options, Path(scratch) / system)
+            results["rows"] += [
+                {
+                    "system": system,
+                    "served": way.name,
+                    "bytes": way.bytes,
+                    "milliseconds": {batch: rounded(seconds * 1e3) for batch, seconds in way.seconds.items()},
+                    "accuracy": way.accuracy,
+                    "lost": None if way.accuracy is None else (ways[0].accuracy or 0.0) - way.accuracy,
+                }
+                for way in ways
+            ]
     show(results["rows"])
     path = options.out / "int8.json"
     save(results, path)
     say(f"written: {path}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(call(run, Options, "benchmarks.int8"))

@@ -24,12 +24,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.command import call
-from benchmarks.machine import describe, installed, versions
-from benchmarks.measure import rounded, tolerance
-from benchmarks.programs import DTYPE, relative_difference
+from benchmarks.command import call, check_names, check_positive
+from benchmarks.machine import cores, installed
+from benchmarks.programs import DTYPE, relative_difference, tolerance
 from benchmarks.report import add_columns, console, digits, new_table, say, show_machine
-from benchmarks.results import Results, save
+from benchmarks.results import new_results, save
+from benchmarks.timing import rounded
 from jaxlstm import LSTMParams, LSTMState, init_lstm
 from jaxlstm.errors import UserError
 from jaxlstm.interop import to_flax, to_keras, torch_arrays
@@ -113,8 +113,6 @@ def torch(params: LSTMParams) -> Serving:
     """PyTorch."""
     import torch
 
-    from benchmarks.machine import cores
-
     torch.set_num_threads(cores())
     hidden = params.w_h.shape[0]
     cell = torch.nn.LSTMCell(params.w_x.shape[0], hidden)
@@ -190,15 +188,12 @@ def run(options: Options) -> None:
     Raises:
       UserError: an option that cannot be used, or libraries that do not agree.
     """
-    for name in options.libraries:
-        if name not in LIBRARIES:
-            raise UserError(f"--libraries: expected some of {', '.join(LIBRARIES)}, got {name}")
-    if min(options.rounds, *options.sizes) < 1:
-        raise UserError("--rounds and --sizes: expected at least 1")
+    check_names(options, "libraries", LIBRARIES)
+    check_positive(options, "rounds", "sizes")
     there = tuple(name for name in options.libraries if installed(LIBRARIES[name][1]))
     for name in set(options.libraries) - set(there):
         say(f"{name}: left out, the package {LIBRARIES[name][1]} is not installed")
-    results: Results = {"machine": describe(), "versions": versions(), "rows": []}
+    results = new_results()
     show_machine(results)
     for size in options.sizes:
         results["rows"] += measure(size, there, options.rounds)

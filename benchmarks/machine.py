@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""What the figures are measured on."""
 
 import os
 import platform
@@ -10,6 +10,7 @@ from typing import Any
 import jax
 
 import jaxlstm
+from jaxlstm.errors import UserError
 
 IDENTITY = ("processor", "cores", "device", "devices", "allocator")  # what makes two machines the same to `--compare`
 ALLOCATOR = ("GLIBC_TUNABLES", "LD_PRELOAD")
@@ -17,6 +18,18 @@ PACKAGES = (
     *("jax", "jaxlib", "jax-cuda13-plugin", "jax-cuda12-plugin", "nvidia-cudnn-cu13", "numpy", "flax", "dm-haiku"),
     *("equinox", "keras", "torch", "optax", "onnxruntime"),
 )
+
+
+def use_device(device: str | None) -> None:
+    """Has JAX compute on "cpu" or "gpu"; on its own choice for None.
+
+    Raises:
+      UserError: JAX finds no GPU.
+    """
+    if device == "cpu":
+        jax.config.update("jax_platforms", "cpu")
+    elif device == "gpu" and jax.default_backend() != "gpu":
+        raise UserError(f"--device gpu: JAX finds no GPU, its device is {jax.devices()[0].device_kind}")
 
 
 def cores() -> int:

@@ -2,10 +2,11 @@
 
 from benchmarks.machine import free_bytes
 from benchmarks.shapes import Shape
+from jaxlstm.errors import UserError
 
 
-class DoesNotFitError(Exception):
-    """A pass needs more memory than there is; its text is one line."""
+class DoesNotFitError(UserError):
+    """A pass needs more memory than there is."""
 
 
 def training_bytes(shape: Shape, itemsize: int = 4) -> int:

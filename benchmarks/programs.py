@@ -25,6 +25,8 @@ from jaxlstm import LSTMParams, init_lstm
 
 PASSES = ("forward", "train")
 DTYPE = np.dtype("float32")
+TOLERANCE = 1e-5  # of two libraries, relative to the largest entry
+GPU_TOLERANCE = 5e-3  # where products of float32 are rounded to TensorFloat-32 by default
 
 
 class Problem(NamedTuple):
@@ -61,6 +63,21 @@ def draw_problem(shape: Shape, seed: int = 0) -> Problem:
     return Problem(params, xs, d_ys)
 
 
+def pass_of(
+    which: str, apply: Callable[[Any, Array], Array], weights: Any, xs: Array, d_ys: Array
+) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """A pass of a JAX library as a function, and its arguments."""
+
+    def forward(weights, xs):
+        return apply(weights, xs)
+
+    def train(weights, xs, d_ys):
+        ys, back = jax.vjp(apply, weights, xs)
+        return ys, back(d_ys)
+
+    return (forward, (weights, xs)) if which == "forward" else (train, (weights, xs, d_ys))
+
+
 def compile_jax(adapter: Adapter, problem: Problem, which: str) -> Program:
     """A pass of a JAX library, compiled ahead of time.
 
@@ -68,19 +85,7 @@ def compile_jax(adapter: Adapter, problem: Problem, which: str) -> Program:
       DoesNotFitError: it needs more memory than is free.
     """
     weights, pull_back = jax.vjp(adapter.convert, problem.params)
-
-    def forward(weights, xs):
-        return adapter.apply(weights, xs)
-
-    def train(weights, xs, d_ys):
-        ys, back = jax.vjp(adapter.apply, weights, xs)
-        return ys, back(d_ys)
-
-    if which == "forward":
-        function: Callable[..., Any] = forward
-        arguments: tuple[Any, ...] = (weights, problem.xs)
-    else:
-        function, arguments = train, (weights, problem.xs, problem.d_ys)
+    function, arguments = pass_of(which, adapter.apply, weights, problem.xs, problem.d_ys)
     start = time.perf_counter()
     compiled = jax.jit(function).lower(*arguments).compile()
     seconds = time.perf_counter() - start
@@ -100,6 +105,11 @@ def compile_jax(adapter: Adapter, problem: Problem, which: str) -> Program:
         temporary_bytes=None if analysis is None else int(analysis.temp_size_in_bytes),
         outputs=outputs,
     )
+
+
+def tolerance() -> float:
+    """How far two libraries may differ here."""
+    return GPU_TOLERANCE if jax.default_backend() == "gpu" else TOLERANCE
 
 
 def relative_difference(got: Any, expected: Any) -> float:

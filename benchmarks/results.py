@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import describe, versions
+from jaxlstm import files
+from jaxlstm.errors import UserError
 
 ROW = (
     "shape",
@@ -30,38 +32,32 @@ ROW = (
 Results = dict[str, Any]
 
 
-def new_results() -> Results:
-    """The results of a run that has measured nothing yet."""
-    return {"machine": describe(), "versions": versions(), "rows": [], "programs": []}
+def new_results(*more: str) -> Results:
+    """The results of a run that has measured nothing yet: no rows, and no entries in `more` lists."""
+    return {"machine": describe(), "versions": versions(), "rows": [], **{name: [] for name in more}}
 
 
 def save(results: Results, path: Path) -> None:
     """Writes the file, all or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(results, indent=2) + "\n")
-    partial.replace(path)
-
-
-class ResultsError(Exception):
-    """A result file that cannot be used; its text is one line."""
+    files.write(path, json.dumps(results, indent=2) + "\n")
 
 
 def load(path: Path) -> Results:
     """Reads a result file.
 
     Raises:
-      ResultsError: it is missing or not one.
+      UserError: it is missing or not one.
     """
     try:
         results = json.loads(path.read_text())
     except OSError as error:
-        raise ResultsError(f"{path}: expected a result file of these benchmarks: {error.strerror}") from None
+        raise UserError(f"{path}: expected a result file of these benchmarks: {error.strerror}") from None
     except ValueError:
-        raise ResultsError(f"{path}: expected a result file of these benchmarks, it is not JSON") from None
+        raise UserError(f"{path}: expected a result file of these benchmarks, it is not JSON") from None
     if not isinstance(results, dict) or not isinstance(results.get("machine"), dict):
-        raise ResultsError(f"{path}: expected a result file of these benchmarks, it names no machine")
+        raise UserError(f"{path}: expected a result file of these benchmarks, it names no machine")
     rows = results.get("rows")
     if not isinstance(rows, list) or not all(isinstance(row, dict) and set(ROW) <= set(row) for row in rows):
-        raise ResultsError(f"{path}: expected a result file of these benchmarks, with rows of {', '.join(ROW)}")
+        raise UserError(f"{path}: expected a result file of these benchmarks, with rows of {', '.join(ROW)}")
     return results

@@ -10,25 +10,25 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from jax import Array
 from jax.sharding import Mesh
 from rich.table import Table
 
-from benchmarks.machine import describe, versions
-from benchmarks.measure import rounded
+from benchmarks.command import call, check_names, check_positive
 from benchmarks.memory import DoesNotFitError, check_fits, training_bytes
+from benchmarks.ours import mesh_of
 from benchmarks.programs import Problem, draw_problem, relative_difference
 from benchmarks.report import console, say
-from benchmarks.results import Results, save
+from benchmarks.results import Results, new_results, save
 from benchmarks.shapes import SHAPES, Shape
-from benchmarks.timing import in_turns, spread
+from benchmarks.timing import in_turns, quartiles, rounded
 from jaxlstm import LSTMParams, lstm, parallel
+from jaxlstm.errors import UserError
 
 TOLERANCE = 1e-5  # relative to the largest entry: what summing in another order may change
 LEARNING_RATE = 1e-3
@@ -66,7 +66,7 @@ def training_step(mesh: Mesh | None) -> Callable[[LSTMParams, Array, Array], tup
 
 def prepare(problem: Problem, devices: int) -> Callable[[], Any]:
     """The step on that many devices, ready to run, its data in place."""
-    mesh = None if devices == 1 else parallel.make_mesh(devices)
+    mesh = mesh_of(devices)
     step = training_step(mesh)
     params = parallel.replicate(problem.params, mesh)
     xs, targets = parallel.feed((problem.xs, problem.d_ys), mesh)
@@ -78,33 +78,32 @@ def measure(results: Results, name: str, shape: Shape, options: Options) -> None
 
     Raises:
       DoesNotFitError: the shape does not fit in memory.
-      ValueError: the devices do not divide the batch, or gave something else than the first number of them.
+      UserError: the devices do not divide the batch, or gave something else than the first number of them.
     """
+    for count in options.devices:
+        if shape.batch % count:
+            raise UserError(f"--devices: expected divisors of {shape.batch}, the batch of {name}, got {count}")
     check_fits(len(options.devices) * training_bytes(shape))
     problem = draw_problem(shape)
-    programs = {str(count): prepare(problem, count) for count in options.devices}
+    programs = {count: prepare(problem, count) for count in options.devices}
     first, *others = programs
     expected = jax.tree.map(np.asarray, programs[first]())
     for count in others:
         difference = relative_difference(jax.tree.map(np.asarray, programs[count]()), expected)
         if not difference <= TOLERANCE:
-            raise ValueError(f"{name}: {count} devices gave other parameters than {first}, by {difference:.1g}")
+            raise UserError(f"{name}: {count} devices gave other parameters than {first}, by {difference:.1g}")
     seconds = in_turns(programs, options.rounds, options.seconds)
     for count, values in seconds.items():
-        time, ratio = spread(values * 1e3), spread(seconds[first] / values)
+        milliseconds = quartiles("milliseconds", values * 1e3)
         results["rows"].append(
             {
                 "shape": name,
                 **shape._asdict(),
-                "devices": int(count),
+                "devices": count,
                 "rounds": len(values),
-                "milliseconds": rounded(time.median),
-                "milliseconds_low": rounded(time.low),
-                "milliseconds_high": rounded(time.high),
-                "sequences_per_second": rounded(1e3 * shape.batch / time.median),
-                "speedup": rounded(ratio.median),
-                "speedup_low": rounded(ratio.low),
-                "speedup_high": rounded(ratio.high),
+                **milliseconds,
+                "sequences_per_second": rounded(1e3 * shape.batch / milliseconds["milliseconds"]),
+                **quartiles("speedup", seconds[first] / values),
             }
         )
 
@@ -128,15 +127,14 @@ def run(options: Options) -> None:
     """Measures, and writes the file after each shape.
 
     Raises:
-      ValueError: an option that cannot be used.
+      UserError: an option that cannot be used, or devices that do not agree.
     """
-    for name in options.shapes:
-        if name not in SHAPES:
-            raise ValueError(f"--shapes: expected some of {', '.join(SHAPES)}, got {name}")
-    if not options.devices or options.rounds < 1:
-        raise ValueError("--devices and --rounds: expected one number at least, and at least 1")
-    parallel.make_mesh(max(options.devices))  # before JAX is first used: it makes the CPU devices
-    results = {"machine": describe(), "versions": versions(), "rows": []}
+    check_names(options, "shapes", SHAPES)
+    check_positive(options, "devices", "rounds")
+    if not options.devices:
+        raise UserError("--devices: expected one number at least")
+    mesh_of(max(options.devices))  # before JAX is first used: it makes the CPU devices
+    results = new_results()
     for name in options.shapes:
         try:
             measure(results, name, SHAPES[name], options)
@@ -148,16 +146,5 @@ def run(options: Options) -> None:
     say(f"written: {options.out}")
 
 
-def main() -> int:
-    """The command line."""
-    options = tyro.cli(Annotated[Options, tyro.conf.FlagCreatePairsOff], prog="python -m benchmarks.scaling")
-    try:
-        run(options)
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(call(run, Options, "benchmarks.scaling"))

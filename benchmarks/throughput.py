@@ -6,6 +6,7 @@ size. The picture goes beside it, so that the visit itself needs no matplotlib.
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,25 @@ import tyro
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter
 
+from benchmarks.command import call
 from benchmarks.plots import saved
 from benchmarks.programs import PASSES
 from benchmarks.report import say
+from jaxlstm.errors import UserError
 
 STYLES = {"cpu": {"linestyle": "--", "marker": "s"}, "gpu": {"linestyle": "-", "marker": "o"}}
 
 Rows = list[dict[str, Any]]
 
 
-class ThroughputError(Exception):
-    """A file without both devices; its text is one line."""
+@dataclass(frozen=True)
+class Options:
+    """Draws sequences per second on CPU and GPU."""
+
+    file: tyro.conf.Positional[Path]
+    """the gpu_check.json of `--cpu-vs-gpu`"""
+    out: Path | None = None
+    """the picture; FILE with the ending .png by default"""
 
 
 def throughput(path: Path) -> Figure:
@@ -32,15 +41,15 @@ def throughput(path: Path) -> Figure:
     A circle stands around the smallest batch from which on the GPU is the faster one.
 
     Raises:
-      ThroughputError: the file cannot be read, or does not hold both devices.
+      UserError: the file cannot be read, or does not hold both devices.
     """
     try:
         report = json.loads(path.read_text())
         rows = [row for row in report["results"] if row["kind"] == "throughput" and "error" not in row]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ThroughputError(f"{path}: expected a gpu_check.json, {type(error).__name__}: {error}") from None
+        raise UserError(f"{path}: expected a gpu_check.json, {type(error).__name__}: {error}") from None
     if missing := STYLES.keys() - {row["device"] for row in rows}:
-        raise ThroughputError(
+        raise UserError(
             f"{path}: expected both devices, as gpu_check --cpu-vs-gpu leaves them, got no row of the {min(missing)}"
         )
     figure = Figure(figsize=(11, 4.8), layout="constrained")
@@ -90,20 +99,14 @@ def wins_from(cpu: dict[int, float], gpu: dict[int, float]) -> int | None:
     return first
 
 
-def main(file: tyro.conf.Positional[Path], out: Path | None = None) -> int:
-    """Draws sequences per second on CPU and GPU.
+def run(options: Options) -> None:
+    """Writes the picture.
 
-    Args:
-        file: The gpu_check.json of `--cpu-vs-gpu`.
-        out: The picture; FILE with the ending .png by default.
+    Raises:
+      UserError: the file cannot be read, or does not hold both devices.
     """
-    try:
-        say(f"written: {saved(throughput(file), out or file.with_suffix('.png'))}")
-    except ThroughputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    say(f"written: {saved(throughput(options.file), options.out or options.file.with_suffix('.png'))}")
 
 
 if __name__ == "__main__":
-    sys.exit(tyro.cli(main, prog="python -m benchmarks.throughput"))
+    sys.exit(call(run, Options, "benchmarks.throughput"))

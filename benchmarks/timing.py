@@ -8,14 +8,16 @@ makes a first call several times slower than the next. Only then it counts.
 
 import math
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Hashable
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 TURN_SECONDS = 0.01  # a turn warms up for this long and then counts for this long, in whole calls
 NO_WARM_UP_SECONDS = 0.05  # a call longer than this is its own warm-up
 LEAST_ROUNDS = 5
+
+Name = TypeVar("Name", bound=Hashable)
 
 
 class Spread(NamedTuple):
@@ -32,9 +34,20 @@ def spread(values: np.ndarray) -> Spread:
     return Spread(float(median), float(low), float(high))
 
 
+def rounded(value: float) -> float:
+    """Five digits, more than any timing holds."""
+    return float(f"{value:.5g}")
+
+
+def quartiles(name: str, values: np.ndarray) -> dict[str, float]:
+    """For a row of results: the median of `values` [rounds] under `name`, and its quartiles beside it."""
+    middle = spread(values)
+    return {name: rounded(middle.median), f"{name}_low": rounded(middle.low), f"{name}_high": rounded(middle.high)}
+
+
 def in_turns(
-    programs: dict[str, Callable[[], Any]], rounds: int, most_seconds: float = math.inf
-) -> dict[str, np.ndarray]:
+    programs: dict[Name, Callable[[], Any]], rounds: int, most_seconds: float = math.inf
+) -> dict[Name, np.ndarray]:
     """Seconds of one call of each program, [rounds] in the order of the rounds.
 
     Args:
@@ -49,7 +62,7 @@ def in_turns(
         run()
         once = seconds_of(run, 1)
         calls[name] = math.ceil(TURN_SECONDS / once), once < NO_WARM_UP_SECONDS
-    seconds: dict[str, list[float]] = {name: [] for name in names}
+    seconds: dict[Name, list[float]] = {name: [] for name in names}
     start = time.perf_counter()
     for done in range(rounds):
         if done >= LEAST_ROUNDS and time.perf_counter() - start > most_seconds:

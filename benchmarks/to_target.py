@@ -10,16 +10,13 @@ import sys
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
-
-from benchmarks.machine import describe, versions
+from benchmarks.command import call, check_names
 from benchmarks.report import add_columns, console, new_table, say, show_machine
-from benchmarks.results import Results, save
+from benchmarks.results import Results, new_results, save
 from experiments import session
 from experiments.systems import SYSTEMS
-from jaxlstm.errors import UserError
 
 TARGETS: dict[str, dict[str, tuple[str, float]]] = {  # metric: at least, or at most, what
     "echo": {"accuracy": (">=", 1.0)},
@@ -79,10 +76,8 @@ def show(results: Results) -> None:
 
 def run(options: Options) -> int:
     """Trains what the options ask for; returns 1 if a target was missed."""
-    for name in options.systems:
-        if name not in TARGETS:
-            raise UserError(f"--systems: expected some of {', '.join(TARGETS)}, got {name}")
-    results: Results = {"machine": describe(), "versions": versions(), "rows": []}
+    check_names(options, "systems", TARGETS)
+    results = new_results()
     show_machine(results)
     for name in dict.fromkeys(options.systems):
         results["rows"].append(train(name, options))
@@ -92,15 +87,5 @@ def run(options: Options) -> int:
     return 0 if all(row["reached"] for row in results["rows"]) else 1
 
 
-def main() -> int:
-    """The command line."""
-    options = tyro.cli(Annotated[Options, tyro.conf.FlagCreatePairsOff], prog="python -m benchmarks.to_target")
-    try:
-        return run(options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(call(run, Options, "benchmarks.to_target"))

@@ -45,19 +45,3 @@ def test_checkpointing_saves_memory(tmp_path):
     whole, segments = json.loads(path.read_text())["rows"]
     assert (whole["checkpoint_every"], segments["checkpoint_every"]) == (None, 16)
     assert segments["temporary_bytes"] < 0.5 * whole["temporary_bytes"]
-
-
-@pytest.mark.parametrize(
-    ("run", "options", "line"),
-    [
-        (cells.run, cells.Options(cells=("rnn",)), f"--cells: expected some of {', '.join(CELLS)}, got rnn"),
-        (cells.run, cells.Options(rounds=0), "--rounds: expected at least 1, got 0"),
-        (checkpointing.run, checkpointing.Options(cell="rnn"), f"--cell: expected one of {', '.join(CELLS)}, got rnn"),
-        (checkpointing.run, checkpointing.Options(steps=0), "--steps: expected at least 1, got 0"),
-        (checkpointing.run, checkpointing.Options(every=(0,)), "--every: expected lengths of at least 1, got 0"),
-    ],
-)
-def test_bad_options_are_one_line(run, options, line):
-    with pytest.raises(UserError) as raised:
-        run(options)
-    assert str(raised.value) == line

@@ -5,6 +5,8 @@ import json
 import pytest
 from benchmark_cases import call, prepare_of
 
+from jaxlstm.errors import UserError
+
 
 @pytest.mark.parametrize("name", ["sentiment", "cumsum"])
 def test_both_libraries_make_the_same_updates(name):
@@ -29,7 +31,7 @@ def test_end_to_end_needs_keras(tmp_path, monkeypatch):
     from benchmarks import end_to_end
 
     monkeypatch.setattr(end_to_end, "installed", lambda package: False)
-    with pytest.raises(end_to_end.OptionError, match="keras: not installed"):
+    with pytest.raises(UserError, match="keras: not installed"):
         end_to_end.run(end_to_end.Options(out=tmp_path))
 
 

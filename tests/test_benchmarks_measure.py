@@ -7,25 +7,17 @@ from benchmark_cases import SMALL, made_up_results, made_up_row, stand_in
 from benchmarks import measure, memory, programs, results
 from benchmarks.ours import Setting
 from benchmarks.shapes import SHAPES, Shape
+from jaxlstm.errors import UserError
 
 
 def measured(rival, which, lines):
     found = made_up_results()
-    unequal = measure.measure(
-        found,
-        "small",
-        SMALL,
-        which,
-        {"stand-in": rival},
-        rounds=3,
-        most_seconds=60,
-        setting=Setting(),
-        say=lines.append,
-    )
+    job = measure.Job("small", SMALL, (which,), ("stand-in",), rounds=3, most_seconds=60)
+    unequal = measure.measure(found, job, which, {"stand-in": rival}, Setting(), lines.append)
     return found, unequal
 
 
-def test_rows_have_the_form_of_the_issue(monkeypatch):
+def test_rows_have_the_form_of_the_results(monkeypatch):
     turns = {"jaxlstm": np.array([1.0, 2.0, 4.0]), "stand-in": np.array([3.0, 4.0, 4.0])}
     monkeypatch.setattr(measure, "in_turns", lambda runs, rounds, most_seconds: turns)
     lines = []
@@ -108,5 +100,5 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
 def test_a_file_that_holds_no_results_is_named(text, tmp_path):
     path = tmp_path / "old.json"
     path.write_text(text)
-    with pytest.raises(results.ResultsError, match=r"old\.json: expected a result file of these benchmarks"):
+    with pytest.raises(UserError, match=r"old\.json: expected a result file of these benchmarks"):
         results.load(path)

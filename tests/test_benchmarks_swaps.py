@@ -1,7 +1,6 @@
 """The benchmarks of a model with its RNN replaced, and of one step for serving."""
 
 import json
-import sys
 
 import jax
 import pytest
@@ -9,7 +8,7 @@ import pytest
 pytest.importorskip("psutil", reason="the benchmarks read the free memory with psutil, from the extra bench")
 pytest.importorskip("flax", reason="Flax is not installed: there is nothing to replace")
 
-from benchmarks import command, dropin, latency
+from benchmarks import dropin, latency
 from benchmarks.results import ROW
 from jaxlstm.errors import UserError
 
@@ -54,21 +53,3 @@ def test_a_library_whose_states_differ_is_not_timed(monkeypatch):
     monkeypatch.setitem(latency.LIBRARIES, "flax-linen", (slightly, "flax"))
     with pytest.raises(UserError, match="flax-linen: its states differ from those of jaxlstm by"):
         latency.measure(7, ("flax-linen",), 1)
-
-
-ERRORS = [
-    (dropin, ("--shapes", "huge"), "error: --shapes: expected some of echo, "),
-    (dropin, ("--libraries", "haiku"), "error: --libraries: expected some of flax-linen, flax-nnx, got haiku"),
-    (dropin, ("--rounds", "0"), "error: --rounds: expected at least 1, got 0"),
-    (latency, ("--libraries", "haiku"), "error: --libraries: expected some of flax-linen, keras, torch, got haiku"),
-    (latency, ("--sizes", "0"), "error: --rounds and --sizes: expected at least 1"),
-]
-
-
-@pytest.mark.parametrize(("module", "arguments", "line"), ERRORS)
-def test_bad_options_are_one_line(module, arguments, line, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["benchmarks", *arguments])
-    assert command.call(module.run, module.Options, "benchmarks") == 2
-    shown = capsys.readouterr()
-    assert shown.err.startswith(line)
-    assert shown.err.count("\n") == 1

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks import gpu_compile
 from benchmarks.gpu_hlo import read
+from jaxlstm.errors import UserError
 
 ROOT = Path(__file__).parent.parent
 
@@ -110,11 +111,10 @@ def test_kernels():
     assert gpu_compile.kernels(SAID) == [(182, 0), (255, 12)]
 
 
-def test_without_the_plugin_it_says_what_to_install(monkeypatch, capsys):
+def test_without_the_plugin_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr(gpu_compile, "installed", lambda package: False)
-    assert gpu_compile.main([]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: JAX's CUDA plugin is not installed: pip install --no-deps jax-cuda13-plugin==")
+    with pytest.raises(UserError, match="JAX's CUDA plugin is not installed: pip install --no-deps jax-cuda13-plugin="):
+        gpu_compile.run(gpu_compile.Options())
 
 
 def test_compiling(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from benchmarks import communication, scaling
 from benchmarks.shapes import SHAPES
 from jaxlstm import models
+from jaxlstm.errors import UserError
 
 
 def test_a_step_on_one_device_is_measured_and_kept(tmp_path, capsys):
@@ -21,12 +22,9 @@ def test_a_step_on_one_device_is_measured_and_kept(tmp_path, capsys):
     assert "cumsum" in capsys.readouterr().out
 
 
-def test_unknown_shapes_and_missing_devices_are_named(tmp_path):
-    with pytest.raises(ValueError, match=r"--shapes: expected some of echo, .*, got nothing"):
-        scaling.run(scaling.Options(("nothing",), out=tmp_path / "scaling.json"))
-    with pytest.raises(ValueError, match="devices: expected at most 1, what JAX has started with, got 2"):
-        scaling.run(scaling.Options(("cumsum",), out=tmp_path / "scaling.json"))
-    assert not (tmp_path / "scaling.json").exists()
+def test_devices_that_do_not_divide_the_batch_are_named(tmp_path):
+    with pytest.raises(UserError, match=r"^--devices: expected divisors of 32, the batch of cumsum, got 3$"):
+        scaling.measure({"rows": []}, "cumsum", SHAPES["cumsum"], scaling.Options(devices=(1, 3)))
 
 
 def test_the_committed_rows_are_those_of_the_table():

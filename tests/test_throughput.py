@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from benchmarks.throughput import main, speed_by_batch, throughput, wins_from
+from benchmarks.command import exit_code
+from benchmarks.throughput import Options, run, speed_by_batch, throughput, wins_from
 
 ROWS = [
     {
@@ -50,15 +51,15 @@ def test_the_picture_has_a_line_for_each_device_and_size_and_circles_where_the_g
 
 def test_the_command_writes_the_picture_beside_the_file(tmp_path):
     path = file_of(tmp_path, ROWS)
-    assert main(path) == 0
+    run(Options(path))
     assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("rows", [[row for row in ROWS if row["device"] == "cpu"], [{}], None])
 def test_a_file_without_both_devices_is_one_line(tmp_path, capsys, rows):
     path = file_of(tmp_path, rows)
-    assert main(path) == 2
+    assert exit_code(run, Options(path)) == 2
     printed = capsys.readouterr().err
-    assert printed.startswith(f"{path}: expected")
+    assert printed.startswith(f"error: {path}: expected")
     assert printed.count("\n") == 1
     assert [file.name for file in tmp_path.iterdir()] == ["gpu_check.json"]
