@@ -24,12 +24,14 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # torch and a s
 
 import jax
 
+from benchmarks.command import exit_code
 from benchmarks.gpu_agreement import agree, agreements
-from benchmarks.gpu_programs import PASSES, Case
+from benchmarks.gpu_programs import Case
 from benchmarks.gpu_times import cases, epoch_of_sentiment, measure
-from benchmarks.machine import describe, versions
+from benchmarks.machine import describe, use_device, versions
+from benchmarks.programs import PASSES
+from benchmarks.results import save
 from benchmarks.shapes import Shape
-from jaxlstm.implementations.pallas import one_block
 
 MINUTES = 9.0
 BATCHES, HIDDEN, STEPS = (1, 8, 32, 128, 512, 2048), (32, 128, 512), 64  # of --cpu-vs-gpu
@@ -118,16 +120,29 @@ def try_kernel(options: argparse.Namespace) -> list[dict[str, Any]]:
     return found + ([{"name": KERNEL, "kind": "correct", "error": error}] if error else [])
 
 
-def kernel_of(about: dict[str, Any]) -> str | None:
-    """Which kernel of ours a result is about, if one."""
-    if about.get("implementation") != "pallas":
-        return None
-    hidden = about["shape"][-1] if about["kind"] == "correct" else about["hidden"]
-    return "one block" if hidden <= one_block.MOST_HIDDEN else "cluster"
+def right_near(hidden: int, tried: list[dict[str, Any]]) -> bool:
+    """Whether the kernels were right at the smallest hidden size compared that is as large as this one.
+
+    The size decides which kernel runs; one that hangs or faults at a size leaves no result there.
+    """
+    larger = [result for result in tried if "shape" in result and result["shape"][-1] >= hidden]
+    nearest = min((result["shape"][-1] for result in larger), default=None)
+    return any(result.get("close") for result in larger if result["shape"][-1] == nearest)
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The command line."""
+def selected(options: argparse.Namespace, tried: list[dict[str, Any]]) -> Iterator[Item]:
+    """The items asked for; without `--only` our kernels, compared in `tried`, are timed where they were right."""
+    for item in items(options):
+        ours = item.about.get("implementation") == "pallas"
+        if options.only is not None:
+            if options.only in item.name:
+                yield item
+        elif not ours or (item.about["kind"] == "time" and right_near(item.about["hidden"], tried)):
+            yield item
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line; argparse, because tyro need not be installed here."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.gpu_check", description=(__doc__ or "").split("\n\n")[1]
     )
@@ -144,16 +159,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The exit code: 1 if something computed the wrong thing, 2 without a GPU."""
-    options = parse(arguments)
+def run(options: argparse.Namespace) -> int:
+    """The exit code: 1 if something computed the wrong thing.
+
+    Raises:
+      UserError: there is no GPU.
+    """
     start = time.perf_counter()
-    if options.device == "cpu":
-        jax.config.update("jax_platforms", "cpu")
-    elif jax.default_backend() != "gpu":
-        print(f"--device gpu: JAX finds no GPU, its devices are {jax.devices()}", file=sys.stderr)
-        return 2
-    options.out.mkdir(parents=True, exist_ok=True)
+    use_device(options.device)
     path = options.out / "gpu_check.json"
     found: list[dict[str, Any]] = []
     report = {
@@ -165,24 +178,16 @@ def main(arguments: list[str] | None = None) -> int:
 
     def keep(*results: dict[str, Any]) -> None:
         found.extend(results)
-        partial_path = path.with_name(path.name + ".partial")
-        partial_path.write_text(json.dumps(report, indent=1) + "\n")
-        partial_path.replace(path)
+        save(report, path)
         for result in results:
             print(line_of(result), flush=True)
 
     keep()
     print(json.dumps({name: report[name] for name in ("machine", "versions")}), flush=True)
-    alone = options.only is not None or options.cpu_vs_gpu
-    if not alone:
-        keep(*try_kernel(options))
-    sound = {kernel_of(result) for result in found if result.get("close")}
-    for item in items(options):
-        if options.only is not None and options.only not in item.name:
-            continue
-        tried = item.name.startswith(KERNEL) and not alone
-        if tried or not (alone or kernel_of(item.about) in {None} | sound):
-            continue
+    everything = options.only is None and not options.cpu_vs_gpu
+    tried = try_kernel(options) if everything else []
+    keep(*tried)
+    for item in selected(options, tried):
         if time.perf_counter() - start > 60 * options.minutes:
             print(f"the time is up before: {item.name}")
             break
@@ -204,4 +209,4 @@ def line_of(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(run, parse()))

@@ -1,7 +1,7 @@
 """What a GPU is asked to launch, read from the HLO text of a compiled program.
 
-A loop over time that is small in each step is bound by its launches, some microseconds each: their number in a turn of
-the loop is nearly its time.
+A loop over time whose steps are small takes about as long as its launches, some microseconds each: their number in a
+turn of the loop predicts its time.
 """
 
 import re

@@ -9,10 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.programs import pass_of
 from benchmarks.shapes import Shape
 from jaxlstm import init_lstm, lstm
-
-PASSES = ("forward", "train")
 
 
 class Case(NamedTuple):
@@ -20,7 +19,7 @@ class Case(NamedTuple):
 
     shape_name: str
     shape: Shape
-    which: str  # of PASSES; training is the outputs, and the gradients of weights and inputs
+    which: str  # of `programs.PASSES`; training is the outputs, and the gradients of weights and inputs
     library: str
     implementation: str
     dtype: str
@@ -91,12 +90,7 @@ def program(case: Case) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     keys = jax.random.split(jax.random.key(1))
     xs = jax.random.normal(keys[0], (batch, steps, inputs), case.dtype)
     d_ys = jax.random.normal(keys[1], (batch, steps, hidden), case.dtype)
-
-    def train(weights, xs, d_ys):
-        ys, back = jax.vjp(apply, weights, xs)
-        return ys, back(d_ys)
-
-    return (apply, (weights, xs)) if case.which == "forward" else (train, (weights, xs, d_ys))
+    return pass_of(case.which, apply, weights, xs, d_ys)
 
 
 def jax_call(case: Case) -> Call:

@@ -8,7 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks.gpu_programs import PASSES, Case, jax_call, torch_call
+from benchmarks.gpu_programs import Case, jax_call, torch_call
+from benchmarks.programs import PASSES
 from benchmarks.shapes import SHAPES, TINY, Shape
 
 IMPORTANT = ("sentiment", "medium", "long", "flashrnn", "large")

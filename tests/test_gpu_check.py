@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import gpu_agreement, gpu_check, gpu_times
+from benchmarks.command import exit_code
 
 ROOT = Path(__file__).parent.parent
 
@@ -47,23 +48,27 @@ def test_every_case_is_there_once_and_the_scan_is_timed_in_all_its_ways(report):
     assert all(result["milliseconds"] > 0 for result in times if result["implementation"] == "scan")
 
 
+def called(tmp_path, *arguments):
+    """The exit code, and the results in the file."""
+    options = gpu_check.parse(["--out", str(tmp_path), "--device", "cpu", "--tiny", *arguments])
+    return gpu_check.run(options), json.loads((tmp_path / "gpu_check.json").read_text())["results"]
+
+
 def test_no_time_no_work(tmp_path, capsys):
-    assert (
-        gpu_check.main(["--out", str(tmp_path), "--device", "cpu", "--tiny", "--minutes", "0", "--only", "scan"]) == 0
-    )
+    assert called(tmp_path, "--minutes", "0", "--only", "scan") == (0, [])
     assert "the time is up before: correct scan" in capsys.readouterr().out
-    assert json.loads((tmp_path / "gpu_check.json").read_text())["results"] == []
 
 
 def test_a_wrong_result_is_the_exit_code(tmp_path, monkeypatch):
     monkeypatch.setitem(gpu_agreement.TOLERANCES, "float32", 1e-12)
-    options = ["--out", str(tmp_path), "--device", "cpu", "--tiny", "--only", "correct scan float32 H=8 none"]
-    assert gpu_check.main(options) == 1
+    code, results = called(tmp_path, "--only", "correct scan float32 H=8 none")
+    assert code == 1
+    assert [result["close"] for result in results] == [False]
 
 
 def test_throughput_on_both(tmp_path):
-    assert gpu_check.main(["--out", str(tmp_path), "--device", "cpu", "--tiny", "--cpu-vs-gpu"]) == 0
-    epoch, *results = json.loads((tmp_path / "gpu_check.json").read_text())["results"]
+    code, (epoch, *results) = called(tmp_path, "--cpu-vs-gpu")
+    assert code == 0
     assert epoch["name"] == "epoch sentiment cpu"
     assert epoch["seconds"] > 0
     assert epoch["reviews"] == 40
@@ -76,6 +81,35 @@ def test_throughput_on_both(tmp_path):
     assert all(result["sequences_per_second"] > 0 for result in results)
 
 
+def test_a_kernel_is_timed_where_it_was_right_at_the_next_larger_size_compared():
+    def result(hidden, **found):
+        return {"name": "correct pallas", "kind": "correct", "shape": [1, 1, 1, hidden], **found}
+
+    tried = [result(25, close=True), result(128, close=False), result(128, close=True), result(256, error="a fault")]
+    tried.append({"name": "correct pallas", "kind": "correct", "error": "did not end"})
+    right = [hidden for hidden in (20, 25, 128, 129, 256, 512) if gpu_check.right_near(hidden, tried)]
+    assert right == [20, 25, 128]
+    timed = [item for item in gpu_check.selected(gpu_check.parse(["--out", "out"]), tried) if "pallas" in item.name]
+    assert {item.about["hidden"] for item in timed} == {20, 25, 128}
+    assert {item.about["kind"] for item in timed} == {"time"}
+
+
+def test_it_runs_where_only_jax_and_numpy_are_installed(tmp_path):
+    others = ("psutil", "tyro", "rich", "flax", "optax", "haiku", "equinox", "keras", "torch", "matplotlib", "sklearn")
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({others}))  # to import one is an ImportError
+from benchmarks import gpu_check, machine
+machine.installed = lambda package: package in ("jax", "jaxlib", "numpy")
+options = gpu_check.parse(["--out", {str(tmp_path)!r}, "--device", "cpu", "--tiny", "--only", "scan float32"])
+sys.exit(gpu_check.run(options))
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, timeout=300)
+    results = json.loads((tmp_path / "gpu_check.json").read_text())["results"]
+    assert {result["kind"] for result in results} == {"correct", "time"}
+    assert not [result["error"] for result in results if "error" in result]
+
+
 def test_without_a_gpu_it_says_so(tmp_path, capsys):
-    assert gpu_check.main(["--out", str(tmp_path)]) == 2
-    assert "JAX finds no GPU" in capsys.readouterr().err
+    assert exit_code(gpu_check.run, gpu_check.parse(["--out", str(tmp_path)])) == 2
+    assert capsys.readouterr().err == "error: --device gpu: JAX finds no GPU, its device is cpu\n"
