@@ -1,15 +1,17 @@
 """`python -m benchmarks.tables`: the tables of README.md and docs/, made from the files in `benchmarks/results`.
 
-Printed as Markdown, to be put where they belong; a test holds the pages to them.
+Printed as Markdown, to paste into the pages; a test checks that the pages show them.
 """
 
 import json
 import statistics
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import tyro
+
+from benchmarks.programs import PASSES
 from benchmarks.report import digits
 from benchmarks.shapes import SHAPES
 
@@ -84,7 +86,7 @@ def checkpointing() -> str:
 
 def dropin() -> str:
     """A model of Flax with its own RNN and with ours."""
-    lines = [["in the place of the RNN of", "batch, steps, inputs, hidden", "forward", "forward and backward"]]
+    lines = [["in place of the RNN of", "batch, steps, inputs, hidden", "forward", "forward and backward"]]
     rows = _rows("cpu_dropin.json")
     for rival in _distinct(rows, "rival"):
         for shape in _distinct(rows, "shape"):
@@ -108,6 +110,23 @@ def latency() -> str:
     return _markdown(lines)
 
 
+def launches() -> str:
+    """What a GPU would be asked to launch: per step, or in a whole call where a kernel walks over all steps."""
+    rows = _rows("gpu_compile.json", "results")
+    found = {(row["shape"], row["pass"], row["implementation"], row["dtype"]): row for row in rows}
+    others = ["Flax", '"pallas", whole call']
+    lines = [["batch, steps, inputs, hidden", "forward: scan", *others, "forward and backward: scan", *others]]
+    for shape in _distinct(rows, "shape"):
+        line = [_sizes(shape)]
+        for which in PASSES:
+            for implementation in ("scan", "nn.RNN"):
+                row = found[shape, which, implementation, "float32"]
+                line.append(f"{row['launches_of_a_call'] / row['steps']:.2f}")
+            line.append(str(found[shape, which, "pallas", "bfloat16"]["launches_of_a_call"]))
+        lines.append(line)
+    return _markdown(lines)
+
+
 TABLES: dict[str, list[Callable[[], str]]] = {
     "README.md": [lambda: against_rivals("cpu.json", "train"), end_to_end],
     "docs/speed.md": [
@@ -120,6 +139,7 @@ TABLES: dict[str, list[Callable[[], str]]] = {
         dropin,
         latency,
         end_to_end,
+        launches,
     ],
 }
 
@@ -146,14 +166,13 @@ def _markdown(lines: list[list[str]]) -> str:
     return "\n".join([head, "|" + "---|" * len(lines[0]), *body]) + "\n"
 
 
-def main() -> int:
-    """Prints all of them."""
+def main() -> None:
+    """Prints the tables of the pages, made from the committed results."""
     for page, tables in TABLES.items():
         print(f"{page}\n")
         for table in tables:
             print(table())
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    tyro.cli(main, prog="python -m benchmarks.tables")

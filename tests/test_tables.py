@@ -27,3 +27,8 @@ def test_a_geometric_mean_is_one(monkeypatch):
         "| 128, 5, 44, 128 | 1234 ms | 4.50 |",
         "| geometric mean |  | 1.50 |",
     ]
+
+
+def test_a_page_says_what_made_each_committed_file():
+    pages = "".join(page.read_text() for page in (ROOT / "docs").glob("*.md"))
+    assert [file.name for file in tables.RESULTS.iterdir() if file.name not in pages] == []
