@@ -13,6 +13,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxlstm.checks import check_shape
+
 
 class Layout(NamedTuple):
     """The caller's layout of xs [..., T, D], or [T, ..., D] where time is the major axis; hashable."""
@@ -32,20 +34,6 @@ def layout_of(xs: Array, time_major: bool) -> Layout:
     time_axis = 0 if time_major else xs.ndim - 2
     batch_shape = tuple(np.delete(xs.shape[:-1], time_axis).tolist())
     return Layout(time_axis, xs.shape[time_axis], batch_shape)
-
-
-def check_inputs(xs: Array) -> None:
-    """Raises ValueError unless xs has two dimensions or more and a floating dtype."""
-    if xs.ndim < 2:
-        raise ValueError(f"xs: expected shape [..., T, D] with at least 2 dimensions, got {list(xs.shape)}")
-    if not jnp.issubdtype(xs.dtype, jnp.floating):
-        raise ValueError(f"xs: expected a floating dtype, got {xs.dtype}; embed or one-hot encode symbols first")
-
-
-def check_shape(name: str, array: Array, shape: tuple[int, ...]) -> None:
-    """Raises ValueError, naming the argument, for an array of another shape."""
-    if array.shape != shape:
-        raise ValueError(f"{name}: expected shape {list(shape)}, got {list(array.shape)}")
 
 
 def checked_masking(
@@ -94,14 +82,15 @@ def flat_mask(layout: Layout, lengths: Array | None, mask: Array | None) -> Arra
     return None if mask is None else flat_steps(layout, mask)
 
 
-def flat_steps(layout: Layout, flags: Array) -> Array:
-    """One flag for every step, in the caller's layout -> [T, B]."""
-    return jnp.moveaxis(flags, layout.time_axis, 0).reshape(layout.steps, layout.batch)
+def flat_steps(layout: Layout, array: Array) -> Array:
+    """Something for every step, in the caller's layout [..., T] or [..., T, N] -> [T, B] or [T, B, N]."""
+    rest = array.shape[len(layout.batch_shape) + 1 :]
+    return jnp.moveaxis(array, layout.time_axis, 0).reshape(layout.steps, layout.batch, *rest)
 
 
 def flat_inputs(layout: Layout, xs: Array, mask: Array | None) -> Array:
     """xs in the caller's layout -> [T, B, D], zero where a step is masked [T, B]."""
-    flat = jnp.moveaxis(xs, layout.time_axis, 0).reshape(layout.steps, layout.batch, xs.shape[-1])
+    flat = flat_steps(layout, xs)
     # A NaN in the padding would reach the weights through 0 * NaN in their gradient.
     return flat if mask is None else jnp.where(mask[..., None], flat, 0)
 

@@ -45,21 +45,21 @@ def loop(step: Step, reverse: bool, unroll: int, constants: Any, state: Any, inp
 
 @partial(loop.defjvp, symbolic_zeros=True)
 def _loop_jvp(step, reverse, unroll, primals, tangents):
-    # What has a tangent: lists of arrays, in place of the pytrees. First the constants, then the state and the inputs.
+    # The leaves of constants, state and inputs, in this order, and the numbers of those that have a tangent.
     structure: Any
     leaves, structure = jax.tree.flatten(primals)
     d_leaves = structure.flatten_up_to(tangents)
-    moving = [n for n, tangent in enumerate(d_leaves) if not isinstance(tangent, SymbolicZero)]
+    differentiated = [n for n, tangent in enumerate(d_leaves) if not isinstance(tangent, SymbolicZero)]
     end_of_constants = len(jax.tree.leaves(primals[0]))
     end_of_state = len(leaves) - len(jax.tree.leaves(primals[2]))
     weights = [n for n in range(end_of_constants) if leaves[n].ndim > 1]
     columns = [columns_of(leaves[n]) for n in weights]
 
-    def step_taped(probes, still, constants, state, inputs):
-        """One step. `still` is the inputs again, which do not move with `moving`: what a product and a probe meet."""
+    def step_taped(probes, fixed, constants, state, inputs):
+        """One step. `fixed` is the inputs again, held constant by `jax.linearize`: their tangents enter by probes."""
         own = jax.tree.leaves((constants, state, inputs))
-        unmoved = [*leaves[:end_of_state], *jax.tree.leaves(still)]
-        addends = {id(own[n]): (n, unmoved[n]) for n in moving if not end_of_constants <= n < end_of_state}
+        constant = [*leaves[:end_of_state], *jax.tree.leaves(fixed)]
+        addends = {id(own[n]): (n, constant[n]) for n in differentiated if not end_of_constants <= n < end_of_state}
         tape = Tape([own[n] for n in weights], [leaves[n] for n in weights], columns, addends, probes)
         with taped(tape):
             state, y = step(constants, state, inputs)
@@ -76,20 +76,20 @@ def _loop_jvp(step, reverse, unroll, primals, tangents):
     jax.eval_shape(first, *primals)
     like = jax.tree.leaves(primals[2])[0]  # different on each device, where devices run the loop by themselves
 
-    def run(moved, probes):
-        constants, state, inputs = structure.unflatten(_with(leaves, moving, moved))
+    def run(values, probes):
+        constants, state, inputs = structure.unflatten(_with(leaves, differentiated, values))
 
         @partial(jax.checkpoint, prevent_cse=False, policy=_is_kept)
         def body(state, over_steps):
-            inputs, probes, still = over_steps
-            state, y, tape = step_taped(probes, still, constants, state, inputs)
+            inputs, probes, fixed = over_steps
+            state, y, tape = step_taped(probes, fixed, constants, state, inputs)
             return state, (y, tape.inputs)
 
         state, (ys, xs) = jax.lax.scan(body, state, (inputs, probes, primals[2]), reverse=reverse, unroll=unroll)
         return (state, ys), xs
 
     probes = [jax.lax.full_like(like, 0, y.dtype, (like.shape[0], *y.shape)) for *_, y in found]
-    out, move, xs = jax.linearize(run, [leaves[n] for n in moving], probes, has_aux=True)
+    out, pushforward, xs = jax.linearize(run, [leaves[n] for n in differentiated], probes, has_aux=True)
 
     def entering(weight: int, added: list[int], probe: Array, x: Array) -> Array:
         d_w = d_leaves[weights[weight]]
@@ -97,7 +97,7 @@ def _loop_jvp(step, reverse, unroll, primals, tangents):
         return total(d_y, *(d_leaves[n] for n in added))
 
     d_probes = [entering(n, added, *rest) for (n, added, _), *rest in zip(found, probes, xs, strict=True)]
-    return out, move([d_leaves[n] for n in moving], d_probes)
+    return out, pushforward([d_leaves[n] for n in differentiated], d_probes)
 
 
 def _with(leaves: list[Array], indices: list[int], values: list[Array]) -> list[Array]:

@@ -77,7 +77,9 @@ class Tape:
     ):
         self.index = {id(stand_in): n for n, stand_in in enumerate(stand_ins)}
         self.weights, self.columns, self.probes = weights, columns, probes
-        self.addends = addends  # by id: what may be added and has its tangent enter by a probe, as a number and unmoved
+        self.addends = (
+            addends  # by id: what may be added and has its tangent enter by a probe: its number, held constant
+        )
         self.used: list[int] = []  # for each product the weight, as an index
         self.added: list[list[int]] = []  # for each product what was added to it
         self.inputs: list[Array] = []

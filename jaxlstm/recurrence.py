@@ -37,7 +37,7 @@ class Walk(NamedTuple):
 
     activation: Activation  # phi, applied to the candidate and to the cell state
     reverse: bool  # from the last step to the first
-    unroll: int  # steps in one turn of the loop
+    unroll: int  # steps in one iteration of the loop
     chunk: int  # steps whose inputs are projected at once
     linearised_after: bool  # the loop saves h and c alone; the coefficients of a chunk are computed after it
 
@@ -141,7 +141,8 @@ def _recurrence_jvp(walk, primals, tangents):
             d_z += over_steps(product, h_prev * d_h_scale[None], params.w_h)
         return d_z
 
-    # What it saves for its transposed are its inputs. Else JAX, to save the mask as wide as h, takes another loop.
+    # Checkpointed so that its transpose saves the step's inputs alone; else JAX adds a loop, to save the mask as wide
+    # as h.
     @partial(jax.checkpoint, prevent_cse=False)
     def step(d_state: LSTMState, inputs):
         d_z, valid, by = inputs

@@ -13,11 +13,10 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxlstm.cells.interface import Cell
+from jaxlstm.checks import check_at_least, check_inputs, check_params, check_shape, check_state
 from jaxlstm.implementations import current_platform
 from jaxlstm.layout import (
     Layout,
-    check_inputs,
-    check_shape,
     checked_masking,
     checked_steps,
     flat_inputs,
@@ -31,8 +30,8 @@ from jaxlstm.layout import (
 from jaxlstm.loop import loop
 from jaxlstm.noise import Noise, replaced, where, zoned_out
 from jaxlstm.parallel import on_each_device
+from jaxlstm.schedule import unroll_of
 from jaxlstm.segments import in_segments
-from jaxlstm.sequence import steps_in_a_turn
 
 
 def scan_cell(
@@ -65,11 +64,12 @@ def scan_cell(
       reverse: walks from the last valid step back to the first. Outputs stay in place.
       time_major: xs is [T, ..., D], the outputs [T, ..., H], mask and resets [T, ...].
       resets: booleans [..., T], True where a new sequence starts, valid there or not: the walk enters it,
-        from whichever end, with `cell.zero_state`. What is packed into one row so equals separate rows.
+        from whichever end, with `cell.zero_state`. Sequences packed into one row
+        give the outputs of separate rows.
       noise: what `jaxlstm.regularise.draw_noise` draws.
       checkpoint_every: k, keeps the state at every k-th step alone and computes the steps between once
         more in the backward pass. Memory is least near the square root of T.
-      unroll: steps in one turn of the loop. None: all of a sequence of up to 8 steps, else 1, or on a GPU 4 or 2
+      unroll: steps in one iteration of the loop. None: all of a sequence of up to 8 steps, else 1, or on a GPU 4 or 2
         if they divide T.
 
     Returns:
@@ -79,15 +79,15 @@ def scan_cell(
       ValueError: names the argument, what was expected and what came.
     """
     check_inputs(xs)
-    _check_params(params, xs)
-    for name, value in (("unroll", unroll), ("checkpoint_every", checkpoint_every)):
-        if value is not None and value < 1:
-            raise ValueError(f"{name}: expected at least 1, got {value}")
+    check_params(params, xs)
+    check_at_least("unroll", unroll, 1)
+    check_at_least("checkpoint_every", checkpoint_every, 1)
     layout = layout_of(xs, time_major)
     if state is None:
         state = cell.zero_state(params, layout.batch_shape, xs.dtype)
     else:
-        _check_state(cell, params, state, layout, xs)
+        expected = jax.eval_shape(lambda params: cell.zero_state(params, layout.batch_shape, xs.dtype), params)
+        check_state(state, expected, xs.dtype)
     if noise is not None:
         if noise.h_scale is not None:
             check_shape("noise.h_scale", noise.h_scale, state.h.shape)
@@ -95,12 +95,38 @@ def scan_cell(
     lengths, mask = checked_masking(layout, lengths, mask)
     if resets is not None:
         resets = checked_steps("resets", resets, layout, "True where a new sequence starts")
-    unroll = steps_in_a_turn(unroll, layout, current_platform(), checkpoint_every or 0)
-    return _run(cell, params, xs, state, lengths, mask, resets, noise, layout, reverse, unroll, checkpoint_every)
+    return _run(
+        cell,
+        params,
+        xs,
+        state,
+        lengths=lengths,
+        mask=mask,
+        resets=resets,
+        noise=noise,
+        layout=layout,
+        reverse=reverse,
+        unroll=unroll_of(unroll, layout, current_platform(), checkpoint_every or 0),
+        checkpoint_every=checkpoint_every,
+    )
 
 
-@partial(jax.jit, static_argnums=(0, 8, 9, 10, 11))
-def _run(cell, params, xs, state, lengths, mask, resets, noise, layout, reverse, unroll, checkpoint_every):
+@partial(jax.jit, static_argnames=("cell", "layout", "reverse", "unroll", "checkpoint_every"))
+def _run(
+    cell: Cell,
+    params: Any,
+    xs: Array,
+    state: Any,
+    *,
+    lengths: Array | None,
+    mask: Array | None,
+    resets: Array | None,
+    noise: Noise | None,
+    layout: Layout,
+    reverse: bool,
+    unroll: int,
+    checkpoint_every: int | None,
+) -> tuple[Any, Array]:
     mask = flat_mask(layout, lengths, mask)
     xs = flat_inputs(layout, xs, mask)
     if resets is not None:
@@ -161,34 +187,7 @@ def _apply_to_inputs(noise: Noise, xs: Array, layout: Layout) -> tuple[Array, No
         if keep is None:
             return None
         check_shape(f"noise.{name}", keep[..., 0], xs.shape[:-1])
-        return jnp.moveaxis(keep, layout.time_axis, 0).reshape(layout.steps, layout.batch, keep.shape[-1])
+        return flat_steps(layout, keep)
 
     h_scale = None if noise.h_scale is None else noise.h_scale.astype(xs.dtype)
     return xs, Noise(None, h_scale, flat("keep_h"), flat("keep_c"))
-
-
-def _check_params(params: Any, xs: Array) -> None:
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        if leaf.dtype != xs.dtype:
-            name = jax.tree_util.keystr(path, simple=True, separator=".")
-            raise ValueError(f"params.{name}: expected the dtype of xs, {xs.dtype}, got {leaf.dtype}")
-    w_x = getattr(params, "w_x", None)
-    if w_x is not None and xs.shape[-1] != w_x.shape[0]:
-        raise ValueError(
-            f"xs: expected {w_x.shape[0]} features (params.w_x is {list(w_x.shape)}), "
-            f"got {xs.shape[-1]} (xs is {list(xs.shape)})"
-        )
-
-
-def _check_state(cell: Cell, params: Any, state: Any, layout: Layout, xs: Array) -> None:
-    expected = jax.eval_shape(lambda params: cell.zero_state(params, layout.batch_shape, xs.dtype), params)
-    structure: Any = jax.tree.structure(state)
-    if structure != jax.tree.structure(expected):
-        raise ValueError(
-            f"state: expected {type(expected).__name__}, as cell.zero_state makes it, got {type(state).__name__}"
-        )
-    for (path, leaf), want in zip(jax.tree_util.tree_leaves_with_path(state), jax.tree.leaves(expected), strict=True):
-        name = "state." + jax.tree_util.keystr(path, simple=True, separator=".")
-        check_shape(name, leaf, want.shape)
-        if leaf.dtype != want.dtype:
-            raise ValueError(f"{name}: expected {want.dtype} beside {xs.dtype} inputs, got {leaf.dtype}")

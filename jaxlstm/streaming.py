@@ -14,7 +14,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxlstm.cell import Activation, LSTMParams, LSTMState, lstm_cell, zero_state
-from jaxlstm.layout import check_shape
+from jaxlstm.checks import check_shape, check_state
 
 Step = Callable[[LSTMState, ArrayLike], tuple[LSTMState, Array]]
 Feed = Callable[[LSTMState, ArrayLike], tuple[LSTMState, np.ndarray]]
@@ -101,9 +101,8 @@ def _capacity(steps: int) -> int:
 
 
 def _check_step(params: LSTMParams, batch_shape: tuple[int, ...], state: LSTMState, x: Array) -> None:
-    hidden = params.w_h.shape[0]
     check_shape("x", x, (*batch_shape, params.w_x.shape[0]))
-    _check_state(params, state, (*batch_shape, hidden))
+    _check_state(params, state, batch_shape)
     _check_dtype("x", x, params.w_x.dtype)
 
 
@@ -111,16 +110,12 @@ def _check_chunk(params: LSTMParams, state: LSTMState, xs: np.ndarray) -> None:
     if xs.ndim < 2 or xs.shape[-1] != params.w_x.shape[0]:
         raise ValueError(f"xs: expected shape [..., T, {params.w_x.shape[0]}], got {list(xs.shape)}")
     _check_dtype("xs", xs, params.w_x.dtype)
-    _check_state(params, state, (*xs.shape[:-2], params.w_h.shape[0]))
+    _check_state(params, state, xs.shape[:-2])
 
 
-def _check_state(params: LSTMParams, state: LSTMState, shape: tuple[int, ...]) -> None:
-    if not isinstance(state, LSTMState):
-        raise ValueError(f"state: expected an LSTMState, got {type(state).__name__}")
-    wanted = jax.eval_shape(lambda: zero_state((), 1, params.w_x.dtype))
-    for name, leaf, like in zip(state._fields, state, wanted, strict=True):
-        check_shape(f"state.{name}", leaf, shape)
-        _check_dtype(f"state.{name}", leaf, like.dtype)
+def _check_state(params: LSTMParams, state: LSTMState, batch_shape: tuple[int, ...]) -> None:
+    dtype = params.w_x.dtype
+    check_state(state, jax.eval_shape(lambda: zero_state(batch_shape, params.w_h.shape[0], dtype)), dtype)
 
 
 def _check_dtype(name: str, array: Array | np.ndarray, dtype: np.dtype) -> None:

@@ -218,7 +218,7 @@ def test_a_cell_of_ones_own():
         ),
         (
             {"state": LSTMState(np.zeros((3, 4)), None)},
-            "state: expected GRUState, as cell.zero_state makes it, got LSTMState",
+            "state: expected GRUState, as zero_state makes it, got LSTMState",
         ),
         ({"resets": np.zeros((3, 6), bool)}, "resets: expected shape [3, 7], got [3, 6]"),
         ({"resets": np.zeros((3, 7))}, "resets: expected booleans, True where a new sequence starts, got float64"),

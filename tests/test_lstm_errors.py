@@ -52,7 +52,7 @@ BAD = {
     "c-shape": ({"c": zeros(3, 5)}, "state.c: expected shape [3, 4], got [3, 5]"),
     "h-dtype": (
         {"h": zeros(3, 4, dtype=np.float32)},
-        "state.h: expected the dtype of xs, float64, got float32",
+        "state.h: expected float64 beside float64 inputs, got float32",
     ),
     "c-dtype": (
         {"c": zeros(3, 4, dtype=np.float32)},
@@ -112,6 +112,12 @@ def test_message_under_jit(name):
     changes, message = BAD[name]
     with pytest.raises(ValueError, match="^" + re.escape(message)):
         jax.jit(lambda arrays: call(arrays))(jax.tree.map(np.asarray, changes, is_leaf=lambda x: isinstance(x, list)))
+
+
+def test_a_tuple_is_no_state():
+    params, xs, state, _ = draw()
+    with pytest.raises(ValueError, match=r"^state: expected LSTMState, as zero_state makes it, got tuple$"):
+        lstm(params, xs, tuple(state))
 
 
 def test_float32_cell_state_beside_bfloat16():

@@ -14,7 +14,7 @@ from jaxlstm import init_lstm, lstm
 from jaxlstm.implementations import deciding_for
 from jaxlstm.layout import layout_of
 from jaxlstm.recurrence import Walk, recurrence
-from jaxlstm.sequence import steps_in_a_turn, steps_projected_at_once
+from jaxlstm.schedule import chunk_of, unroll_of
 
 pytestmark = pytest.mark.usefixtures("float64", "strict_ranks")
 
@@ -65,22 +65,22 @@ def test_chunks_on_a_cpu(shape, chunk):
     batch, steps, input_size, hidden_size = shape
     xs = jax.ShapeDtypeStruct((steps, batch, input_size), np.float32)
     params = jax.eval_shape(partial(init_lstm, input_size=input_size, hidden_size=hidden_size), jax.random.key(0))
-    assert steps_projected_at_once("cpu", xs, params) == chunk
-    assert steps_projected_at_once("cuda", xs, params) == steps  # whatever this machine has
+    assert chunk_of(xs, params, "cpu") == chunk
+    assert chunk_of(xs, params, "cuda") == steps  # whatever this machine has
 
 
 @pytest.mark.parametrize(
     ("steps", "segment", "on_a_cpu", "on_a_gpu"),
     [(8, 0, 8, 8), (9, 0, 1, 1), (10, 0, 1, 2), (500, 0, 1, 4), (500, 22, 1, 2), (500, 25, 1, 1)],
 )
-def test_steps_in_a_turn(steps, segment, on_a_cpu, on_a_gpu):
+def test_unroll(steps, segment, on_a_cpu, on_a_gpu):
     layout = layout_of(jax.ShapeDtypeStruct((3, steps, 5), np.float32), time_major=False)
-    assert steps_in_a_turn(None, layout, "cpu", segment) == on_a_cpu
-    assert steps_in_a_turn(None, layout, "cuda", segment) == steps_in_a_turn(None, layout, "rocm", segment) == on_a_gpu
-    assert steps_in_a_turn(3, layout, "cuda", segment) == 3
+    assert unroll_of(None, layout, "cpu", segment) == on_a_cpu
+    assert unroll_of(None, layout, "cuda", segment) == unroll_of(None, layout, "rocm", segment) == on_a_gpu
+    assert unroll_of(3, layout, "cuda", segment) == 3
 
 
-def test_a_gpu_takes_several_steps_in_a_turn():
+def test_a_gpu_takes_several_unroll_of():
     problem = draw(steps=12)
 
     def loss(problem):

@@ -109,7 +109,10 @@ STEP_ERRORS = {
     "x": ({"x": np.zeros(6, np.float32)}, r"^x: expected shape \[5\], got \[6\]$"),
     "dtype": ({"x": np.zeros(5, np.float16)}, "^x: expected float32, as the parameters have it, got float16$"),
     "batch": ({"state": zero_state((2,), 4)}, r"^state\.h: expected shape \[4\], got \[2, 4\]$"),
-    "state": ({"state": (np.zeros(4, np.float32),) * 2}, "^state: expected an LSTMState, got tuple$"),
+    "state": (
+        {"state": (np.zeros(4, np.float32),) * 2},
+        "^state: expected LSTMState, as zero_state makes it, got tuple$",
+    ),
 }
 
 
@@ -129,7 +132,7 @@ FEED_ERRORS = {
     "state.c": (
         LSTMState(PROBLEM.state.h, np.zeros(4)),
         PROBLEM.xs,
-        r"^state\.c: expected float32, as the parameters have it, got float64$",
+        r"^state\.c: expected float32 beside float32 inputs, got float64$",
     ),
 }
 

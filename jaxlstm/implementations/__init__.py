@@ -19,9 +19,19 @@ from jaxlstm.implementations.choice import (
     Call,
     Choice,
     choose,
+    current_capability,
     current_platform,
     deciding_for,
     module_of,
 )
 
-__all__ = ["IMPLEMENTATIONS", "Call", "Choice", "choose", "current_platform", "deciding_for", "module_of"]
+__all__ = [
+    "IMPLEMENTATIONS",
+    "Call",
+    "Choice",
+    "choose",
+    "current_capability",
+    "current_platform",
+    "deciding_for",
+    "module_of",
+]

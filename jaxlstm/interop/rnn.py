@@ -8,7 +8,8 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxlstm.cell import LSTMParams, LSTMState, cell_dtype
-from jaxlstm.layout import check_inputs, check_shape, layout_of
+from jaxlstm.checks import check_inputs, check_shape
+from jaxlstm.layout import layout_of
 from jaxlstm.sequence import lstm
 
 Carry = tuple[Array, Array]  # c and h [..., H], in this order

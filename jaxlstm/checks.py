@@ -1,0 +1,56 @@
+"""What is demanded of arrays: each check raises ValueError naming the argument, what was expected and what came."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+
+def check_at_least(name: str, value: int | None, least: int) -> None:
+    """For a number that is given, not None."""
+    if value is not None and value < least:
+        raise ValueError(f"{name}: expected at least {least}, got {value}")
+
+
+def check_shape(name: str, array: Array | np.ndarray, shape: tuple[int, ...]) -> None:
+    """For an array of a known shape."""
+    if array.shape != shape:
+        raise ValueError(f"{name}: expected shape {list(shape)}, got {list(array.shape)}")
+
+
+def check_inputs(xs: Array) -> None:
+    """For the inputs of whole sequences: two dimensions or more, and a floating dtype."""
+    if xs.ndim < 2:
+        raise ValueError(f"xs: expected shape [..., T, D] with at least 2 dimensions, got {list(xs.shape)}")
+    if not jnp.issubdtype(xs.dtype, jnp.floating):
+        raise ValueError(f"xs: expected a floating dtype, got {xs.dtype}; embed or one-hot encode symbols first")
+
+
+def check_params(params: Any, xs: Array) -> None:
+    """For the weights of any cell: the dtype of xs [..., D] in all of them, and D rows in w_x where there is one."""
+    w_x = getattr(params, "w_x", None)
+    if w_x is not None and xs.shape[-1] != w_x.shape[0]:
+        raise ValueError(
+            f"xs: expected {w_x.shape[0]} features (params.w_x is {list(w_x.shape)}), "
+            f"got {xs.shape[-1]} (xs is {list(xs.shape)})"
+        )
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if leaf.dtype != xs.dtype:
+            name = jax.tree_util.keystr(path, simple=True, separator=".")
+            raise ValueError(f"params.{name}: expected the dtype of xs, {xs.dtype}, got {leaf.dtype}")
+
+
+def check_state(state: Any, expected: Any, dtype: np.dtype) -> None:
+    """For a state beside inputs of a dtype: the structure, shapes and dtypes of `expected`, which needs no values."""
+    structure: Any = jax.tree.structure(state)
+    if structure != jax.tree.structure(expected):
+        raise ValueError(
+            f"state: expected {type(expected).__name__}, as zero_state makes it, got {type(state).__name__}"
+        )
+    for (path, leaf), want in zip(jax.tree_util.tree_leaves_with_path(state), jax.tree.leaves(expected), strict=True):
+        name = "state." + jax.tree_util.keystr(path, simple=True, separator=".")
+        check_shape(name, leaf, want.shape)
+        if leaf.dtype != want.dtype:
+            raise ValueError(f"{name}: expected {want.dtype} beside {dtype} inputs, got {leaf.dtype}")
