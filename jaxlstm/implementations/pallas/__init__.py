@@ -9,8 +9,10 @@ cores multiply in instructions of 64 rows, which are hidden units, by 16 columns
 | `one_block` | H of up to 128: one block of threads, W_h in its registers |
 | `cluster` | H of up to 512: several blocks on neighbouring multiprocessors |
 | `mailbox` | how the blocks of a cluster tell each other what they have computed |
-| `arithmetic` | a step of the recurrence in registers, and what both kernels read and write |
-| `around` | what lies outside of the kernels: the projected input, the weight gradients, the derivative |
+| `arithmetic` | a step of the recurrence in registers |
+| `memory` | how the kernels read, and how what the tensor cores multiply lies in memory |
+| `interface` | what the rest asks of a kernel |
+| `vjp` | what lies outside of the kernels: the projected input, the weight gradients, the derivative |
 
 Half precision alone: a float32 product on the tensor cores is rounded to TensorFloat-32.
 """
@@ -23,8 +25,8 @@ from jaxlstm.cell import LSTMParams, LSTMState
 from jaxlstm.implementations.choice import Call, kernel_refusal
 from jaxlstm.implementations.guard import guarded
 from jaxlstm.implementations.pallas import cluster, one_block
-from jaxlstm.implementations.pallas.arithmetic import How
-from jaxlstm.implementations.pallas.around import recurrence
+from jaxlstm.implementations.pallas.interface import Options
+from jaxlstm.implementations.pallas.vjp import recurrence
 
 NAME = "pallas"
 MULTIPROCESSORS = 132  # of an H100 or H200: with more blocks than that a block takes more rows
@@ -51,7 +53,7 @@ def run(
     params, xs, state = guarded(NAME, (params, xs, state))
     alone = call.hidden <= one_block.MOST_HIDDEN
     rows = 32 if alone and call.batch > 16 * MULTIPROCESSORS else 16
-    how = How(rows, call.reverse, call.platform == "interpreter")
+    options = Options(rows, call.reverse, call.platform == "interpreter")
     more_rows = -call.batch % rows  # padding: all zero, and stays zero
     more_units = -call.hidden % (one_block if alone else cluster).UNITS
     weights = LSTMParams(
@@ -62,7 +64,7 @@ def run(
     by_features = LSTMState(*(_padded(leaf.T, (more_units, more_rows)) for leaf in state))
     valid = None if mask is None else _padded(mask.astype(jnp.float32), (0, more_rows))
     kernels = (one_block if alone else cluster).KERNELS
-    new, hs = recurrence(kernels, how, weights, _padded(xs, (0, more_rows, 0)), by_features, valid)
+    new, hs = recurrence(kernels, options, weights, _padded(xs, (0, more_rows, 0)), by_features, valid)
     new, hs = jax.tree.map(lambda leaf: leaf[: call.hidden, ..., : call.batch], (new, hs))
     return guarded(NAME, (LSTMState(*(leaf.T for leaf in new)), jnp.moveaxis(hs, 0, -1)))
 

@@ -18,21 +18,10 @@ from jax import Array, lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
-from jaxlstm.implementations.pallas.arithmetic import (
-    GROUP_UNITS,
-    How,
-    Kernels,
-    advance,
-    interpreter,
-    keep,
-    read,
-    read_valid,
-    retreat,
-    step_at,
-    swizzled,
-    where,
-)
+from jaxlstm.implementations.pallas.arithmetic import GROUP_UNITS, advance, step_back, where
+from jaxlstm.implementations.pallas.interface import Kernels, Options, interpreter
 from jaxlstm.implementations.pallas.mailbox import Mailbox, boxes
+from jaxlstm.implementations.pallas.memory import load_weights, read, read_valid, step_at, swizzled
 
 MOST_HIDDEN = 512  # eight blocks: no larger cluster runs on every GPU
 UNITS = 2 * GROUP_UNITS  # H is padded to a multiple of it
@@ -43,40 +32,47 @@ TILES = {CELL: 1, HELPER: 3}  # of 64 rows of W_h in registers, in the backward 
 
 
 class Place(NamedTuple):
-    """Where a group of threads stands."""
+    """Where a group of threads stands, and what it works with."""
 
-    how: How
+    options: Options
     members: int  # C, the blocks of the cluster
     member: Array  # the block's number in it
     units: Any  # slices: the hidden units of this block,
     rows: Any  # and its sequences
+    mail: Mailbox
+    scratch: dict[str, Any]  # shared memory of the block, by what is in it
+    loaded: Any  # the group's barrier for its weights
+    handovers: Any  # barriers at which a group hands something to the other, by turns
 
-    def own(self, ref: Any) -> Any:
-        """Of what each block has for itself. In the interpreter all members share one block (`mailbox`)."""
-        return ref.at[self.member] if self.how.interpreted else ref
+    def ready(self, turn: Array) -> Any:
+        """The barrier of a turn."""
+        first = 2 * self.member if self.options.interpreted else 0
+        return self.handovers.at[first + lax.rem(turn, 2)]
+
+    def own(self, name: str) -> Any:
+        """The block's own scratch. In the interpreter all members share one block (`mailbox`)."""
+        return self.scratch[name].at[self.member] if self.options.interpreted else self.scratch[name]
 
 
-def _forward(how, out_types, w_h, z_x, *rest):
-    _, _, *valid = rest
+def _forward(options: Options, out_types: list, w_h: Array, *inputs: Array) -> Any:
     hidden, dtype = w_h.shape[-1], w_h.dtype
     scratch = {
         "weights": ((2, 2, GROUP_UNITS, max(0, hidden - COLUMNS)), dtype),
-        "handed": ((2, GROUP_UNITS, how.rows), jnp.float32),
+        "handed": ((2, GROUP_UNITS, options.rows), jnp.float32),
     }
-    body = partial(_forward_kernel, bool(valid), len(out_types) > 3)
-    return _launch(how, body, out_types, dtype, scratch, w_h, z_x, *rest)
+    return _launch(options, _forward_kernel, out_types, dtype, scratch, w_h, *inputs)
 
 
-def _forward_kernel(masked, linearise, place, mail, scratch, loaded, ready, w_h, z_x, h_0, c_0, *refs):
-    how, members, member, units, rows = place
-    valid = refs[0] if masked else None
-    hs, h_last, c_last, *coefficients = refs[masked:]
+def _forward_kernel(place, w_h, inputs, outputs):
+    options, mail, units, rows = place.options, place.mail, place.units, place.rows
+    z_x, h_0, c_0, *valid = inputs
+    hs, h_last, c_last, *coefficients = outputs
     steps, dtype = hs.shape[1], hs.dtype
-    handed = place.own(scratch["handed"])
+    handed = place.own("handed")
 
     def products(group):
         """A function from h, the parts of a box, to the group's share of z; its weights are read now."""
-        weights = [_columns(place, scratch, loaded, w_h, group, number) for number in range(2)]
+        weights = [_columns(place, w_h, group, number) for number in range(2)]
 
         def of_h(h):
             def multiply(*accumulators):
@@ -85,56 +81,56 @@ def _forward_kernel(masked, linearise, place, mail, scratch, loaded, ready, w_h,
                         plgpu.wgmma(accumulator, columns, h.at[part])
                 return tuple(accumulator[...] for accumulator in accumulators)
 
-            return pl.run_scoped(multiply, *[plgpu.ACC((GROUP_UNITS, how.rows), jnp.float32)] * 2)
+            return pl.run_scoped(multiply, *[plgpu.ACC((GROUP_UNITS, options.rows), jnp.float32)] * 2)
 
         return of_h
 
     # What the next step needs is on its way while the tensor cores compute: asked for after a turn is collected,
     # since the fence there might wait for it.
-    def inputs(group, s):
-        t = step_at(how, jnp.minimum(s, steps - 1), steps)
-        return tuple(read(how, z_x, (gate, units, t, rows)) for gate in GATES[group])
+    def read_z(group, s):
+        t = step_at(options, jnp.minimum(s, steps - 1), steps)
+        return tuple(read(options, z_x, (gate, units, t, rows)) for gate in GATES[group])
 
     def help_with_products():
         product = products(HELPER)
 
         def step(s, z):
             h = mail.collect(s, arm=False)
-            ahead = inputs(HELPER, s + 1)
+            ahead = read_z(HELPER, s + 1)
             for number, (a, b) in enumerate(zip(z, product(h), strict=True)):
                 handed[number] = a + b
-            plgpu.barrier_arrive(ready(s))
+            plgpu.barrier_arrive(place.ready(s))
             return ahead
 
-        lax.fori_loop(0, steps, step, inputs(HELPER, 0))
+        lax.fori_loop(0, steps, step, read_z(HELPER, 0))
 
     def take_steps():
         product = products(CELL)
 
         def post(h, turn):
-            for to in range(members):
-                mail.post(h, turn, member, to)
+            for to in range(place.members):
+                mail.post(h, turn, place.member, to)
 
         def step(s, carry):
             h_old, c_old, z = carry
-            t = step_at(how, s, steps)
+            t = step_at(options, s, steps)
             all_h = mail.collect(s, arm=True)
-            ahead = inputs(CELL, s + 1)
-            is_valid = read_valid(how, valid, t, rows)
+            ahead = read_z(CELL, s + 1)
+            is_valid = read_valid(options, valid, t, rows)
             z = tuple(a + b for a, b in zip(z, product(all_h), strict=True))
-            plgpu.barrier_wait(ready(s))
+            plgpu.barrier_wait(place.ready(s))
             h, c, by = advance((*z, handed[0], handed[1]), c_old)
             h, c = where(is_valid, h.astype(dtype), h_old), where(is_valid, c, c_old)
             post(h, s + 1)
             hs[units, t, rows] = h
-            if linearise:
+            if coefficients:
                 for number, coefficient in enumerate(by):
                     coefficients[0][number, units, t, rows] = coefficient
             return h, c, ahead
 
-        h = read(how, h_0, (units, rows))
+        h = read(options, h_0, (units, rows))
         post(h, jnp.int32(0))
-        h, c, _ = lax.fori_loop(0, steps, step, (h, read(how, c_0, (units, rows)), inputs(CELL, 0)))
+        h, c, _ = lax.fori_loop(0, steps, step, (h, read(options, c_0, (units, rows)), read_z(CELL, 0)))
         h_last[units, rows] = h
         c_last[units, rows] = c
 
@@ -142,7 +138,7 @@ def _forward_kernel(masked, linearise, place, mail, scratch, loaded, ready, w_h,
     mail.collect(jnp.int32(steps), arm=False)  # nothing is on its way to a block that has ended
 
 
-def _columns(place: Place, scratch: dict, loaded: Any, w_h: Any, group: int, number: int) -> list:
+def _columns(place: Place, w_h: Any, group: int, number: int) -> list:
     """One of the group's two gates of W_h^T in parts of 64 columns: some in registers, the rest in shared memory."""
     gate, hidden = GATES[group][number], w_h.shape[-1]
 
@@ -150,27 +146,25 @@ def _columns(place: Place, scratch: dict, loaded: Any, w_h: Any, group: int, num
         return pl.ds(start, GROUP_UNITS)
 
     parts = [
-        keep(place.how, w_h, (gate, place.units, columns(start)))
+        load_weights(place.options, w_h, (gate, place.units, columns(start)))
         for start in range(0, min(hidden, COLUMNS), GROUP_UNITS)
     ]
     if hidden <= COLUMNS:
         return parts
-    there = place.own(scratch["weights"]).at[group, number]
-    plgpu.copy_gmem_to_smem(w_h.at[gate, place.units, pl.ds(COLUMNS, hidden - COLUMNS)], there, loaded)
-    plgpu.barrier_wait(loaded)
+    there = place.own("weights").at[group, number]
+    plgpu.copy_gmem_to_smem(w_h.at[gate, place.units, pl.ds(COLUMNS, hidden - COLUMNS)], there, place.loaded)
+    plgpu.barrier_wait(place.loaded)
     return parts + [there.at[:, columns(start)] for start in range(0, hidden - COLUMNS, GROUP_UNITS)]
 
 
-def _backward(how, out_types, w_h, coefficients, *rest):
-    _, _, _, *valid = rest
+def _backward(options: Options, out_types: list, w_h: Array, *inputs: Array) -> Any:
     streamed = sum(max(0, len(tiles) - TILES[group]) for group, tiles in _tiles(w_h.shape[-1] // GROUP_UNITS).items())
     scratch = {
         "weights": ((streamed, 4, GROUP_UNITS, GROUP_UNITS), w_h.dtype),
         # By turns: a cell may be a step, but never two, ahead of the products that its helper takes of dz.
-        "d_z": ((2, 4, GROUP_UNITS, how.rows), w_h.dtype),
+        "d_z": ((2, 4, GROUP_UNITS, options.rows), w_h.dtype),
     }
-    body = partial(_backward_kernel, bool(valid))
-    return _launch(how, body, out_types, jnp.float32, scratch, w_h, coefficients, *rest)
+    return _launch(options, _backward_kernel, out_types, jnp.float32, scratch, w_h, *inputs)
 
 
 def _tiles(members: int) -> dict[int, range]:
@@ -179,7 +173,7 @@ def _tiles(members: int) -> dict[int, range]:
     return {CELL: range(few), HELPER: range(few, members)}
 
 
-def _rows(place: Place, scratch: dict, loaded: Any, w_h: Any, group: int) -> dict[int, list]:
+def _rows(place: Place, w_h: Any, group: int) -> dict[int, list]:
     """The group's tiles of W_h, each by gate: the first in registers, the rest in shared memory."""
     tiles = _tiles(place.members)
     before = max(0, len(tiles[CELL]) - TILES[CELL]) if group == HELPER else 0  # there is what the cell has put there
@@ -187,26 +181,26 @@ def _rows(place: Place, scratch: dict, loaded: Any, w_h: Any, group: int) -> dic
     for number, tile in enumerate(tiles[group]):
         here = [(gate, pl.ds(tile * GROUP_UNITS, GROUP_UNITS), place.units) for gate in range(4)]
         if number < TILES[group]:
-            weights[tile] = [keep(place.how, w_h, index) for index in here]
+            weights[tile] = [load_weights(place.options, w_h, index) for index in here]
             continue
-        there = place.own(scratch["weights"]).at[before + number - TILES[group]]
+        there = place.own("weights").at[before + number - TILES[group]]
         for gate, index in enumerate(here):
-            plgpu.copy_gmem_to_smem(w_h.at[index], there.at[gate], loaded)
-            plgpu.barrier_wait(loaded)
+            plgpu.copy_gmem_to_smem(w_h.at[index], there.at[gate], place.loaded)
+            plgpu.barrier_wait(place.loaded)
         weights[tile] = [there.at[gate] for gate in range(4)]
     return weights
 
 
-def _backward_kernel(masked, place, mail, scratch, loaded, ready, w_h, by_step, d_h_last, d_c_last, d_hs, *refs):
-    how, members, member, units, rows = place
-    valid = refs[0] if masked else None
-    d_z_all, d_h_0, d_c_0 = refs[masked:]
+def _backward_kernel(place, w_h, inputs, outputs):
+    options, mail, units, rows = place.options, place.mail, place.units, place.rows
+    by_step, d_h_last, d_c_last, d_hs, *valid = inputs
+    d_z_all, d_h_0, d_c_0 = outputs
     steps, dtype = d_hs.shape[1], d_hs.dtype
-    d_z_shared = place.own(scratch["d_z"])
+    d_z_shared = place.own("d_z")
 
     def products(group):
         """A function that posts the group's share of dh, each tile to the block whose units it is."""
-        weights = _rows(place, scratch, loaded, w_h, group)
+        weights = _rows(place, w_h, group)
 
         def of_turn(turn):
             def multiply(tile, accumulator):
@@ -215,8 +209,8 @@ def _backward_kernel(masked, place, mail, scratch, loaded, ready, w_h, by_step, 
                 return accumulator[...]
 
             for tile in weights:
-                accumulator = plgpu.ACC((GROUP_UNITS, how.rows), jnp.float32)
-                mail.post(pl.run_scoped(partial(multiply, tile), accumulator), turn, member, tile)
+                accumulator = plgpu.ACC((GROUP_UNITS, options.rows), jnp.float32)
+                mail.post(pl.run_scoped(partial(multiply, tile), accumulator), turn, place.member, tile)
 
         return of_turn
 
@@ -224,7 +218,7 @@ def _backward_kernel(masked, place, mail, scratch, loaded, ready, w_h, by_step, 
         post_products = products(HELPER)
 
         def step(s, carry):
-            plgpu.barrier_wait(ready(s))
+            plgpu.barrier_wait(place.ready(s))
             post_products(s)
             return carry
 
@@ -233,29 +227,33 @@ def _backward_kernel(masked, place, mail, scratch, loaded, ready, w_h, by_step, 
     def take_steps():
         post_products = products(CELL)
 
-        def inputs(s):
-            t = steps - 1 - step_at(how, jnp.minimum(s, steps - 1), steps)
-            by = tuple(read(how, by_step, (number, units, t, rows)) for number in range(6))
-            return by, read(how, d_hs, (units, t, rows)), read_valid(how, valid, t, rows)
+        def read_step(s):
+            t = steps - 1 - step_at(options, jnp.minimum(s, steps - 1), steps)
+            by = tuple(read(options, by_step, (number, units, t, rows)) for number in range(6))
+            return by, read(options, d_hs, (units, t, rows)), read_valid(options, valid, t, rows)
 
         def step(s, carry):
             d_h, d_c, (by, d_y, is_valid) = carry
             d_h += d_y.astype(jnp.float32)
-            d_gates, d_c_old = retreat(by, d_h, d_c)
-            t = steps - 1 - step_at(how, s, steps)
+            d_gates, d_c_old = step_back(by, d_h, d_c)
+            t = steps - 1 - step_at(options, s, steps)
             for gate, d_z in enumerate(d_gates):
                 d_z = where(is_valid, d_z, jnp.zeros_like(d_z)).astype(dtype)
                 d_z_shared[lax.rem(s, 2), gate] = d_z
                 d_z_all[gate, units, t, rows] = d_z
             plgpu.commit_smem()
-            plgpu.barrier_arrive(ready(s))
-            ahead = inputs(s + 1)  # on its way while the tensor cores compute
+            plgpu.barrier_arrive(place.ready(s))
+            ahead = read_step(s + 1)  # on its way while the tensor cores compute
             post_products(s)
             box = mail.collect(s, arm=True)
-            product = sum((box[sender] for sender in range(1, members)), box[0])
+            product = sum((box[sender] for sender in range(1, place.members)), box[0])
             return where(is_valid, product, d_h), where(is_valid, d_c_old, d_c), ahead
 
-        start = read(how, d_h_last, (units, rows)).astype(jnp.float32), read(how, d_c_last, (units, rows)), inputs(0)
+        start = (
+            read(options, d_h_last, (units, rows)).astype(jnp.float32),
+            read(options, d_c_last, (units, rows)),
+            read_step(0),
+        )
         d_h, d_c, _ = lax.fori_loop(0, steps, step, start)
         d_h_0[units, rows] = d_h.astype(dtype)
         d_c_0[units, rows] = d_c
@@ -265,67 +263,65 @@ def _backward_kernel(masked, place, mail, scratch, loaded, ready, w_h, by_step, 
 
 def _by_group(place: Place, cell: Any, helper: Any) -> None:
     group = lax.axis_index("group")
-    if place.how.interpreted:
+    if place.options.interpreted:
         group = lax.rem(group, 2)
     pl.when(group == CELL)(cell)
     pl.when(group == HELPER)(helper)
 
 
-def _launch(how: How, body: Any, out_types: list, posted: Any, scratch: dict, *inputs: Array) -> Any:
-    """A cluster for each `how.rows` sequences; body(place, mail, scratch, loaded, ready, *refs) in each group.
+def _launch(
+    options: Options, body: Any, out_types: list, posted: Any, scratch: dict, w_h: Array, *inputs: Array
+) -> Any:
+    """A cluster for each `options.rows` sequences; body(place, w_h, inputs, outputs) in each group.
 
     `posted` is the dtype of what every member sends at each turn, [64, N]; `scratch` has shapes and dtypes in the
-    shared memory of a block; `loaded` is the group's barrier for its weights, `ready(turn)` the one at which a group
-    hands something to the other.
+    shared memory of a block.
     """
-    _, hidden, _, batch = inputs[1].shape
+    _, hidden, _, batch = inputs[0].shape
     members = hidden // GROUP_UNITS
-    together = members if how.interpreted else 1  # in one block
-    leading = (members,) if how.interpreted else ()
+    together = members if options.interpreted else 1  # in one block
+    leading = (members,) if options.interpreted else ()
     scratch = {name: (shape, dtype) for name, (shape, dtype) in scratch.items() if 0 not in shape}
 
-    def kernel(*refs):
+    def kernel(w_h, *refs):
         group = lax.axis_index("group")
-        member = lax.div(group, 2) if how.interpreted else lax.axis_index("member")
+        member = lax.div(group, 2) if options.interpreted else lax.axis_index("member")
         units = pl.ds(member * GROUP_UNITS, GROUP_UNITS)
-        rows = pl.ds(lax.axis_index("block") * how.rows, how.rows)
+        rows = pl.ds(lax.axis_index("block") * options.rows, options.rows)
 
-        def scope(boxes, signals, loaded, ready, *memory):
-            mail = Mailbox(how, member, boxes, signals)
+        def scope(boxes, signals, loaded, handovers, *memory):
+            mail = Mailbox(options, member, boxes, signals)
             mail.open()
-            place = Place(how, members, member, units, rows)
-
-            def ready_at(turn):
-                return ready.at[2 * (member if how.interpreted else 0) + lax.rem(turn, 2)]
-
-            body(place, mail, dict(zip(scratch, memory, strict=True)), loaded.at[group], ready_at, *refs)
+            own = dict(zip(scratch, memory, strict=True))
+            place = Place(options, members, member, units, rows, mail, own, loaded.at[group], handovers)
+            body(place, w_h, refs[: len(inputs)], refs[len(inputs) :])
 
         pl.run_scoped(
             scope,
-            *boxes(how, members, (members, GROUP_UNITS, how.rows), posted),
+            *boxes(options, members, (members, GROUP_UNITS, options.rows), posted),
             plgpu.Barrier(num_barriers=2 * together),
             plgpu.Barrier(num_barriers=2 * together),
             *(
-                plgpu.SMEM((*leading, *shape), dtype, transforms=swizzled(how, dtype))
+                plgpu.SMEM((*leading, *shape), dtype, transforms=swizzled(options, dtype))
                 for shape, dtype in scratch.values()
             ),
             collective_axes="group",
         )
 
-    cluster: dict[str, Any] = {"num_threads": 2 * members if how.interpreted else 2}
-    if not how.interpreted:
+    cluster: dict[str, Any] = {"num_threads": 2 * members if options.interpreted else 2}
+    if not options.interpreted:
         cluster |= {"cluster": (members,), "cluster_names": ("member",)}
     launch = plgpu.kernel(
         kernel,
         out_type=out_types,
-        grid=(batch // how.rows,),
+        grid=(batch // options.rows,),
         grid_names=("block",),
         thread_name="group",
         compiler_params=plgpu.CompilerParams(approx_math=True, lowering_semantics=plgpu.LoweringSemantics.Warpgroup),
-        interpret=interpreter(how),
+        interpret=interpreter(options),
         **cluster,
     )
-    return launch(*inputs)
+    return launch(w_h, *inputs)
 
 
 KERNELS = Kernels(_forward, _backward)

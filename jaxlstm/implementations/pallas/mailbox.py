@@ -1,4 +1,4 @@
-"""How the blocks of a cluster tell each other what they have computed: through each other's shared memory.
+"""Options the blocks of a cluster tell each other what they have computed: through each other's shared memory.
 
 Each block has two boxes, used by turns. Members post into a box; where all bytes of a turn have arrived, its
 signal completes. The signal is an mbarrier of the box's own block, which alone arms it, and a post is `st.async`,
@@ -23,7 +23,8 @@ from jax.experimental.pallas import mosaic_gpu as plgpu
 from jaxlib.mlir import ir
 from jaxlib.mlir.dialects import arith, gpu, llvm, nvvm
 
-from jaxlstm.implementations.pallas.arithmetic import How, swizzled
+from jaxlstm.implementations.pallas.interface import Options
+from jaxlstm.implementations.pallas.memory import swizzled
 
 BOXES = 2
 AXIS = gpu.Dimension.x  # of the cluster, the only one that is used
@@ -32,14 +33,14 @@ AXIS = gpu.Dimension.x  # of the cluster, the only one that is used
 class Mailbox(NamedTuple):
     """The boxes of one member of a cluster."""
 
-    how: How
+    options: Options
     member: Array  # whose they are
     boxes: Any  # [2, places, rows, N] in shared memory; in the interpreter [members, 2, ...]
     signals: Any
 
     def open(self) -> None:
         """Before the first post; every thread of every block comes here."""
-        if self.how.interpreted:
+        if self.options.interpreted:
             return
 
         @plgpu.inline_mgpu(arg_types=(plgpu.RefType(),))
@@ -58,12 +59,12 @@ class Mailbox(NamedTuple):
     def post(self, value: Array, turn: Array, place: Any, to: Any) -> None:
         """Sends value [64, N], as the tensor cores leave it, to the box of member `to`; returns at once."""
         box = lax.rem(turn, BOXES)
-        if self.how.interpreted:
+        if self.options.interpreted:
             self.boxes[to, box, place] = value
             plgpu.commit_smem()
             plgpu.barrier_arrive(self.signals.at[to * BOXES + box])
             return
-        pattern = swizzled(self.how, value.dtype)
+        pattern = swizzled(self.options, value.dtype)
 
         @plgpu.inline_mgpu(
             arg_types=(
@@ -90,7 +91,7 @@ class Mailbox(NamedTuple):
     def collect(self, turn: Array, *, arm: bool) -> Any:
         """Waits until all of a turn has arrived, and gives the box; one group of threads of a block arms it anew."""
         box = lax.rem(turn, BOXES)
-        if self.how.interpreted:
+        if self.options.interpreted:
             plgpu.barrier_wait(self.signals.at[self.member * BOXES + box])
             return self.boxes.at[self.member, box]
 
@@ -112,11 +113,11 @@ class Mailbox(NamedTuple):
         return math.prod(self.boxes.shape[1:]) * jnp.dtype(self.boxes.dtype).itemsize  # of a box
 
 
-def boxes(how: How, members: int, shape: tuple[int, ...], dtype: Any) -> tuple[Any, Any]:
+def boxes(options: Options, members: int, shape: tuple[int, ...], dtype: Any) -> tuple[Any, Any]:
     """What `pl.run_scoped` allocates for a mailbox: the boxes of `shape` [places, rows, N], and the signals."""
-    leading = (members,) if how.interpreted else ()
-    memory = plgpu.SMEM((*leading, BOXES, *shape), dtype, transforms=swizzled(how, dtype))
-    if how.interpreted:
+    leading = (members,) if options.interpreted else ()
+    memory = plgpu.SMEM((*leading, BOXES, *shape), dtype, transforms=swizzled(options, dtype))
+    if options.interpreted:
         return memory, plgpu.Barrier(num_arrivals=members, num_barriers=members * BOXES)
     return memory, plgpu.SMEM((2 * BOXES,), jnp.int32)  # 8 bytes for each mbarrier
 

@@ -8,146 +8,150 @@ keeps their weights and their cell state in registers; the groups of a block exc
 memory, in two buffers by turns.
 """
 
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
-from jaxlstm.implementations.pallas.arithmetic import (
-    GROUP_UNITS,
-    How,
-    Kernels,
-    advance,
-    interpreter,
-    keep,
-    read,
-    read_valid,
-    retreat,
-    step_at,
-    swizzled,
-    where,
-)
+from jaxlstm.implementations.pallas.arithmetic import GROUP_UNITS, advance, step_back, where
+from jaxlstm.implementations.pallas.interface import Kernels, Options, interpreter
+from jaxlstm.implementations.pallas.memory import load_weights, read, read_valid, step_at, swizzled
 
 MOST_HIDDEN = 128  # two groups: 4 * 64 * H weights of two bytes are half of a group's registers
 UNITS = GROUP_UNITS  # H is padded to a multiple of it
 
 
-def _forward(how, out_types, w_h, z_x, *rest):
-    _, _, *valid = rest
-    body = partial(_forward_kernel, how, bool(valid), len(out_types) > 3)
-    return _launch(how, body, out_types, (w_h.shape[-1],), w_h, z_x, *rest)
+class Block(NamedTuple):
+    """What a group of threads works with."""
+
+    units: Any  # slices: its hidden units,
+    rows: Any  # and the sequences of its block
+    weights: list[Any]  # its rows of W_h, by gate
+    shared: Any  # of the block: two buffers of h, or of dz, by turns
+    ready: Any  # the barrier at which the groups of the block meet
+
+    def meet(self) -> None:
+        """What each group has written to shared memory is there for the tensor cores of all."""
+        plgpu.commit_smem()
+        plgpu.barrier_arrive(self.ready)
+        plgpu.barrier_wait(self.ready)
 
 
-def _forward_kernel(how, masked, linearise, here, w_h, h_shared, ready, z_x, h_0, c_0, *refs):
-    valid = refs[0] if masked else None
-    hs, h_last, c_last, *coefficients = refs[masked:]
+def _forward(options: Options, out_types: list, w_h: Array, *inputs: Array) -> Any:
+    return _launch(options, _forward_kernel, out_types, (w_h.shape[-1],), w_h, *inputs)
+
+
+def _forward_kernel(options, block, inputs, outputs):
+    z_x, h_0, c_0, *valid = inputs
+    hs, h_last, c_last, *coefficients = outputs
+    units, rows = block.units, block.rows
     steps = hs.shape[1]
-    units, rows = here
 
-    def inputs(s):
-        t = step_at(how, s, steps)
-        z = tuple(read(how, z_x, (gate, units, t, rows)) for gate in range(4))
-        return z, read_valid(how, valid, t, rows)
+    def read_step(s):
+        t = step_at(options, s, steps)
+        z = tuple(read(options, z_x, (gate, units, t, rows)) for gate in range(4))
+        return z, read_valid(options, valid, t, rows)
 
-    h = read(how, h_0, here)
-    h_shared[0, units] = h
-    _meet(ready)
+    h = read(options, h_0, (units, rows))
+    block.shared[0, units] = h
+    block.meet()
 
     def step(s, carry):
         h_old, c_old, (z, is_valid) = carry
-        ahead = inputs(jnp.minimum(s + 1, steps - 1))  # on its way while the tensor cores compute
+        ahead = read_step(jnp.minimum(s + 1, steps - 1))  # on its way while the tensor cores compute
         buffer = lax.rem(s, 2)
 
         def multiply(*accumulators):
             for gate, accumulator in enumerate(accumulators):
-                plgpu.wgmma(accumulator, w_h[gate], h_shared.at[buffer])
+                plgpu.wgmma(accumulator, block.weights[gate], block.shared.at[buffer])
             return tuple(accumulator[...] for accumulator in accumulators)
 
-        products = pl.run_scoped(multiply, *[plgpu.ACC((GROUP_UNITS, how.rows), jnp.float32)] * 4)
+        products = pl.run_scoped(multiply, *[plgpu.ACC((GROUP_UNITS, options.rows), jnp.float32)] * 4)
         h, c, by = advance(tuple(a + b for a, b in zip(z, products, strict=True)), c_old)
         h = h.astype(hs.dtype)
-        t = step_at(how, s, steps)
-        if linearise:
+        t = step_at(options, s, steps)
+        if coefficients:
             for number, coefficient in enumerate(by):
                 coefficients[0][number, units, t, rows] = coefficient
         h, c = where(is_valid, h, h_old), where(is_valid, c, c_old)
         hs[units, t, rows] = h
-        h_shared[1 - buffer, units] = h
-        _meet(ready)
+        block.shared[1 - buffer, units] = h
+        block.meet()
         return h, c, ahead
 
-    h, c, _ = lax.fori_loop(0, steps, step, (h, read(how, c_0, here), inputs(0)))
-    h_last[here] = h
-    c_last[here] = c
+    h, c, _ = lax.fori_loop(0, steps, step, (h, read(options, c_0, (units, rows)), read_step(0)))
+    h_last[units, rows] = h
+    c_last[units, rows] = c
 
 
-def _backward(how, out_types, w_h, coefficients, *rest):
-    _, _, _, *valid = rest
-    body = partial(_backward_kernel, how, bool(valid))
-    return _launch(how, body, out_types, (4, w_h.shape[-1]), w_h, coefficients, *rest)
+def _backward(options: Options, out_types: list, w_h: Array, *inputs: Array) -> Any:
+    return _launch(options, _backward_kernel, out_types, (4, w_h.shape[-1]), w_h, *inputs)
 
 
-def _backward_kernel(how, masked, here, w_h, d_z_shared, ready, coefficients, d_h_last, d_c_last, d_hs, *refs):
-    valid = refs[0] if masked else None
-    d_z_all, d_h_0, d_c_0 = refs[masked:]
+def _backward_kernel(options, block, inputs, outputs):
+    coefficients, d_h_last, d_c_last, d_hs, *valid = inputs
+    d_z_all, d_h_0, d_c_0 = outputs
+    units, rows = block.units, block.rows
     steps = d_hs.shape[1]
-    units, rows = here
 
-    def inputs(s):
-        t = steps - 1 - step_at(how, s, steps)
-        by = tuple(read(how, coefficients, (number, units, t, rows)) for number in range(6))
-        return by, read(how, d_hs, (units, t, rows)).astype(jnp.float32), read_valid(how, valid, t, rows)
+    def read_step(s):
+        t = steps - 1 - step_at(options, s, steps)
+        by = tuple(read(options, coefficients, (number, units, t, rows)) for number in range(6))
+        return by, read(options, d_hs, (units, t, rows)).astype(jnp.float32), read_valid(options, valid, t, rows)
 
     def step(s, carry):
         d_h, d_c, (by, d_y, is_valid) = carry
-        ahead = inputs(jnp.minimum(s + 1, steps - 1))
+        ahead = read_step(jnp.minimum(s + 1, steps - 1))
         buffer = lax.rem(s, 2)
         d_h += d_y
-        d_gates, d_c_old = retreat(by, d_h, d_c)
-        t = steps - 1 - step_at(how, s, steps)
+        d_gates, d_c_old = step_back(by, d_h, d_c)
+        t = steps - 1 - step_at(options, s, steps)
         for gate, d_z in enumerate(d_gates):
             d_z = where(is_valid, d_z, jnp.zeros_like(d_z)).astype(d_z_all.dtype)
             d_z_all[gate, units, t, rows] = d_z
-            d_z_shared[buffer, gate, units] = d_z
-        _meet(ready)
+            block.shared[buffer, gate, units] = d_z
+        block.meet()
 
         def multiply(accumulator):
             for gate in range(4):
-                plgpu.wgmma(accumulator, w_h[gate], d_z_shared.at[buffer, gate])
+                plgpu.wgmma(accumulator, block.weights[gate], block.shared.at[buffer, gate])
             return accumulator[...]
 
-        product = pl.run_scoped(multiply, plgpu.ACC((GROUP_UNITS, how.rows), jnp.float32))
+        product = pl.run_scoped(multiply, plgpu.ACC((GROUP_UNITS, options.rows), jnp.float32))
         return where(is_valid, product, d_h), where(is_valid, d_c_old, d_c), ahead
 
-    start = read(how, d_h_last, here).astype(jnp.float32), read(how, d_c_last, here), inputs(0)
+    start = (
+        read(options, d_h_last, (units, rows)).astype(jnp.float32),
+        read(options, d_c_last, (units, rows)),
+        read_step(0),
+    )
     d_h, d_c, _ = lax.fori_loop(0, steps, step, start)
-    d_h_0[here] = d_h.astype(d_h_0.dtype)
-    d_c_0[here] = d_c
+    d_h_0[units, rows] = d_h.astype(d_h_0.dtype)
+    d_c_0[units, rows] = d_c
 
 
-def _launch(how: How, body: Any, out_types: list, exchanged: tuple, w_h: Array, *inputs: Array) -> Any:
-    """A block for each `how.rows` sequences, a group for each GROUP_UNITS hidden units.
+def _launch(options: Options, body: Any, out_types: list, exchanged: tuple, w_h: Array, *inputs: Array) -> Any:
+    """A block for each `options.rows` sequences, a group for each GROUP_UNITS hidden units.
 
-    body(here, w_h, shared, ready, *refs) gets its slice of units and rows, its own rows of w_h by gate, two buffers
-    of the `exchanged` shape, the barrier at which the groups meet, and the inputs and outputs.
+    Each group runs body(options, block, inputs, outputs), whose block shares buffers of the `exchanged` shape.
     """
     _, hidden, _, batch = inputs[0].shape
     groups = hidden // GROUP_UNITS
 
     def kernel(w_h, *refs):
         units = pl.ds(lax.axis_index("group") * GROUP_UNITS, GROUP_UNITS)
-        rows = pl.ds(lax.axis_index("block") * how.rows, how.rows)
-        weights = [keep(how, w_h, (gate, units, slice(None))) for gate in range(4)]
+        rows = pl.ds(lax.axis_index("block") * options.rows, options.rows)
+        weights = [load_weights(options, w_h, (gate, units, slice(None))) for gate in range(4)]
 
         def scope(shared, ready):
-            body((units, rows), weights, shared, ready, *refs)
+            block = Block(units, rows, weights, shared, ready)
+            body(options, block, refs[: len(inputs)], refs[len(inputs) :])
 
         pl.run_scoped(
             scope,
-            plgpu.SMEM((2, *exchanged, how.rows), w_h.dtype, transforms=swizzled(how, w_h.dtype)),
+            plgpu.SMEM((2, *exchanged, options.rows), w_h.dtype, transforms=swizzled(options, w_h.dtype)),
             plgpu.Barrier(num_arrivals=groups),
             collective_axes="group",
         )
@@ -155,21 +159,14 @@ def _launch(how: How, body: Any, out_types: list, exchanged: tuple, w_h: Array, 
     launch = plgpu.kernel(
         kernel,
         out_type=out_types,
-        grid=(batch // how.rows,),
+        grid=(batch // options.rows,),
         grid_names=("block",),
         num_threads=groups,
         thread_name="group",
         compiler_params=plgpu.CompilerParams(approx_math=True, lowering_semantics=plgpu.LoweringSemantics.Warpgroup),
-        interpret=interpreter(how),
+        interpret=interpreter(options),
     )
     return launch(w_h, *inputs)
-
-
-def _meet(ready: Any) -> None:
-    """What each group has written to shared memory is there for the tensor cores of all."""
-    plgpu.commit_smem()
-    plgpu.barrier_arrive(ready)
-    plgpu.barrier_wait(ready)
 
 
 KERNELS = Kernels(_forward, _backward)

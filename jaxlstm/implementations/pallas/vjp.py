@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxlstm.cell import LSTMParams, LSTMState
-from jaxlstm.implementations.pallas.arithmetic import How, Kernels
+from jaxlstm.implementations.pallas.interface import Kernels, Options
 
 # w_x [D, 4, H], w_h [H, 4, H], b [4, H]; xs [T, B, D]; h and c [H, B]; valid [T, B] in float32, or None; hs [H, T, B],
 # the coefficients [6, H, T, B] and dz [4, H, T, B].
@@ -19,19 +19,19 @@ from jaxlstm.implementations.pallas.arithmetic import How, Kernels
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def recurrence(
-    kernels: Kernels, how: How, params: LSTMParams, xs: Array, state: LSTMState, valid: Array | None
+    kernels: Kernels, options: Options, params: LSTMParams, xs: Array, state: LSTMState, valid: Array | None
 ) -> tuple[LSTMState, Array]:
     """The state after the walk, and hs."""
-    new, hs, _ = _forward(kernels, how, params, xs, state, valid, linearise=False)
+    new, hs, _ = _forward(kernels, options, params, xs, state, valid, linearise=False)
     return new, hs
 
 
-def _recurrence_fwd(kernels, how, params, xs, state, valid):
-    new, hs, coefficients = _forward(kernels, how, params, xs, state, valid, linearise=True)
+def _recurrence_fwd(kernels, options, params, xs, state, valid):
+    new, hs, coefficients = _forward(kernels, options, params, xs, state, valid, linearise=True)
     return (new, hs), (params, xs, state.h, valid, hs, coefficients)
 
 
-def _recurrence_bwd(kernels, how, saved, cotangents):
+def _recurrence_bwd(kernels, options, saved, cotangents):
     params, xs, h, valid, hs, coefficients = saved
     d_state, d_hs = cotangents
     _, hidden, steps, batch = coefficients.shape
@@ -41,8 +41,8 @@ def _recurrence_bwd(kernels, how, saved, cotangents):
         jax.ShapeDtypeStruct((hidden, batch), jnp.float32),  # dc
     ]
     w_h = jnp.transpose(params.w_h, (1, 0, 2))  # of each gate, the rows as they are
-    d_z, d_h, d_c = kernels.backward(how, out_types, w_h, coefficients, *d_state, d_hs, *_if_any(valid))
-    earlier = jnp.concatenate([hs[:, 1:], h[:, None]] if how.reverse else [h[:, None], hs[:, :-1]], axis=1)
+    d_z, d_h, d_c = kernels.backward(options, out_types, w_h, coefficients, *d_state, d_hs, *_if_any(valid))
+    earlier = jnp.concatenate([hs[:, 1:], h[:, None]] if options.reverse else [h[:, None], hs[:, :-1]], axis=1)
 
     def product(subscripts: str, *arrays: Array) -> Array:
         return jnp.einsum(subscripts, *arrays, preferred_element_type=jnp.float32).astype(xs.dtype)
@@ -59,7 +59,7 @@ def _recurrence_bwd(kernels, how, saved, cotangents):
 recurrence.defvjp(_recurrence_fwd, _recurrence_bwd)
 
 
-def _forward(kernels, how, params, xs, state, valid, *, linearise):
+def _forward(kernels, options, params, xs, state, valid, *, linearise):
     z_x = jnp.einsum("dgu,tbd->gutb", params.w_x, xs, preferred_element_type=jnp.float32)
     z_x += params.b.astype(jnp.float32)[:, :, None, None]
     _, hidden, steps, batch = z_x.shape
@@ -71,7 +71,7 @@ def _forward(kernels, how, params, xs, state, valid, *, linearise):
     if linearise:
         out_types.append(jax.ShapeDtypeStruct((6, hidden, steps, batch), jnp.float32))
     w_h = jnp.transpose(params.w_h, (1, 2, 0))  # of each gate, the columns as rows
-    hs, h, c, *coefficients = kernels.forward(how, out_types, w_h, z_x, *state, *_if_any(valid))
+    hs, h, c, *coefficients = kernels.forward(options, out_types, w_h, z_x, *state, *_if_any(valid))
     return LSTMState(h, c), hs, coefficients[0] if linearise else None
 
 

@@ -1,0 +1,49 @@
+"""How the kernels read from memory, and how what the tensor cores multiply lies in it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.experimental.pallas import mosaic_gpu as plgpu
+
+from jaxlstm.implementations.pallas.arithmetic import GROUP_UNITS
+from jaxlstm.implementations.pallas.interface import Options
+
+
+def step_at(options: Options, s: Array, steps: int) -> Array:
+    """The step that the forward walk takes as its number `s`."""
+    return steps - 1 - s if options.reverse else s
+
+
+def read(options: Options, ref: Any, index: tuple, layout: Any = None) -> Array:
+    """Straight from memory to registers."""
+    if options.interpreted:  # knows plain reads alone
+        return ref[index]
+    load: Any = plgpu.load
+    view = (ref, index) if jax.version.__version_info__ < (0, 11) else (ref.at[index],)
+    return load(*view, layout=layout, optimized=False)
+
+
+def load_weights(options: Options, w: Any, index: tuple) -> Any:
+    """A part of the weights [64, K] in registers, as the tensor cores read it, step after step.
+
+    From shared memory they would read as much at each step: 128 bytes in a cycle, 1024 cycles for H = 128.
+    """
+    if options.interpreted:  # multiplies what lies in memory alone
+        return w.at[index]
+    return read(options, w, index, plgpu.Layout.WGMMA)
+
+
+def read_valid(options: Options, valid: Sequence[Any], t: Array, rows: Any) -> Array | None:
+    """Booleans [64, N] of a step from the one array that `valid` holds, or None where it is empty: every step is."""
+    if not valid:
+        return None
+    return lax.broadcast_in_dim(read(options, valid[0], (t, rows)), (GROUP_UNITS, options.rows), (1,)) > 0
+
+
+def swizzled(options: Options, dtype: Any) -> tuple[Any, Any]:
+    """The pattern in shared memory that the tensor cores read; both operands of a product want the same."""
+    size = options.rows * jnp.dtype(dtype).itemsize
+    return plgpu.TilingTransform((8, options.rows)), plgpu.SwizzleTransform(size)
