@@ -16,8 +16,9 @@ import numpy as np
 import optax
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from experiments.checks import require_at_least, require_share
 from experiments.presets import Settings, named
-from experiments.session import Options, batch_size_for, begin, follow, require_at_least
+from experiments.session import Options, batch_size_for, begin, follow
 from jaxlstm import losses, models, plots
 from jaxlstm.batches import batches_of, map_batches
 from jaxlstm.data.series import internal_bleeding
@@ -52,10 +53,10 @@ class Config(Settings):
     """Source of all randomness."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_at_least(self, 2, "window")
         require_at_least(self, 1, "hidden_size", "batch_size", "epochs", "patience")
-        if not 0 < self.validation_fraction < 1:
-            raise UserError(f"--validation-fraction: expected a share between 0 and 1, got {self.validation_fraction}")
+        require_share(self, "validation_fraction")
 
 
 PRESETS = named(original=Config())

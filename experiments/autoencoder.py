@@ -17,8 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from experiments.checks import require_at_least
 from experiments.presets import Settings, named
-from experiments.session import Options, begin, follow, require_at_least
+from experiments.session import Options, begin, follow
 from jaxlstm import LSTMParams, losses, models, plots
 from jaxlstm.batches import batches_of
 from jaxlstm.deploy.model import Input, Model
@@ -58,6 +59,7 @@ class Config(Settings):
     """Source of all randomness."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_at_least(self, 2, "length")
         require_at_least(self, 1, "hidden_size", "epochs", "checkpoint_every")
 

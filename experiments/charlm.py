@@ -20,9 +20,10 @@ import numpy as np
 import optax
 import tyro
 
+from experiments.checks import require_at_least, require_share
 from experiments.ngram import ngram_log_p
 from experiments.presets import Settings, named
-from experiments.session import Options, batch_size_for, begin, follow, require_at_least
+from experiments.session import Options, batch_size_for, begin, follow
 from experiments.writing import Writing, check_characters, show, write
 from jaxlstm import LSTMState, losses, models, plots, zero_state
 from jaxlstm.batches import in_order
@@ -71,17 +72,10 @@ class Config(Settings):
     """Source of all randomness."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_at_least(self, 1, "hidden_size", "batch_size", "window", "epochs", "patience", "ngram")
-        for name in ("validation_fraction", "test_fraction"):
-            if not 0 < getattr(self, name) < 0.5:
-                raise UserError(
-                    f"--{name.replace('_', '-')}: expected a share between 0 and 0.5, got {getattr(self, name)}"
-                )
-        for name in ("dropout", "recurrent_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(
-                    f"--{name.replace('_', '-')}: expected 0 or more and less than 1, got {getattr(self, name)}"
-                )
+        require_share(self, "validation_fraction", "test_fraction", below=0.5)
+        require_share(self, "dropout", "recurrent_dropout", zero=True)
 
 
 PRESETS = named(original=Config())

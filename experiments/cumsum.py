@@ -21,8 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from experiments.checks import require_at_least
 from experiments.presets import Settings, named
-from experiments.session import Options, begin, follow, require_at_least
+from experiments.session import Options, begin, follow
 from jaxlstm import losses, models, plots
 from jaxlstm.batches import generated, map_batches
 from jaxlstm.deploy.model import Input, Model
@@ -72,6 +73,7 @@ class Config(Settings):
     """Source of all randomness."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_at_least(
             self, 1, "length", "hidden_size", "batch_size", "epochs", "steps_per_epoch", "test_size",
             "checkpoint_every", "validation_size", "networks",
@@ -81,7 +83,6 @@ class Config(Settings):
             raise UserError(f"--uneven: expected a share from 0 to 1, got {self.uneven}")
         if self.networks > 1 and not self.longer:
             raise UserError(f"--networks: expected --longer too, to choose one of {self.networks} on, got none")
-        object.__setattr__(self, "longer", tuple(self.longer))  # a list where it was read from JSON
         if self.longer and not self.scaled:
             raise UserError("--longer: expected --scaled too, without it the threshold of another length is unknown")
         if any(before >= after for before, after in pairwise((self.length, *self.longer))):

@@ -14,8 +14,9 @@ import jax
 import numpy as np
 import optax
 
+from experiments.checks import require_at_least
 from experiments.presets import Settings, named
-from experiments.session import Options, begin, follow, require_at_least
+from experiments.session import Options, begin, follow
 from jaxlstm import losses, models, plots
 from jaxlstm.batches import generated, map_batches
 from jaxlstm.deploy.model import Input, Model
@@ -63,12 +64,12 @@ class Config(Settings):
     """Source of all randomness."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_at_least(
             self, 1, "num_symbols", "hidden_size", "batch_size", "epochs", "steps_per_epoch", "test_size",
             "checkpoint_every",
         )  # fmt: skip
         require_at_least(self, 3, "length")
-        object.__setattr__(self, "curriculum", tuple(self.curriculum))  # a list where it was read from JSON
         if any(before >= after for before, after in pairwise(self.lengths)):
             raise UserError(f"--curriculum: expected ever larger lengths below {self.length}, got {self.curriculum}")
         if not 0 <= self.position < min(self.lengths):

@@ -13,9 +13,10 @@ import jax
 import optax
 from rich.table import Table
 
+from experiments.checks import require_at_least
 from experiments.echo import draw, loss_at
 from experiments.presets import Settings, named
-from experiments.session import Options, begin, follow, require_at_least
+from experiments.session import Options, begin, follow
 from jaxlstm import models, plots
 from jaxlstm.batches import generated
 from jaxlstm.errors import UserError
@@ -54,9 +55,8 @@ class Config(Settings):
     """Source of all randomness."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_at_least(self, 1, "num_symbols", "hidden_size", "batch_size", "steps_per_epoch", "epochs")
-        for name in ("lengths", "forget_biases"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))  # a list where it was read from JSON
         if not self.lengths or not 0 <= self.position < min(self.lengths) or min(self.lengths) < 3:
             raise UserError(
                 f"--lengths: expected some of at least 3 steps, with a step {self.position}, got {self.lengths}"

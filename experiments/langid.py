@@ -23,11 +23,12 @@ from matplotlib.figure import Figure
 from rich.table import Table
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from experiments.checks import require_at_least, require_share, require_texts
 from experiments.contrast import Windows, log_p_of, score_of, train_together
 from experiments.identifiers import ask_identifiers
 from experiments.ngram import window_log_p
 from experiments.presets import Settings, named
-from experiments.session import Options, batch_size_for, begin, follow, require_at_least, require_texts, run_to_use
+from experiments.session import Options, batch_size_for, begin, follow, run_to_ask
 from jaxlstm import models, plots
 from jaxlstm.batches import batches_of
 from jaxlstm.data.fetch import UnreachableError
@@ -89,18 +90,11 @@ class Config(Settings):
     """Source of all randomness."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_at_least(self, 1, "window", "hidden_size", "batch_size", "epochs", "checkpoint_every", "patience")
         require_at_least(self, 0, "short_epochs", "contrast", "ngram", "genesis_weight")
-        for name in ("train_fraction", "near_share"):
-            if not 0 < getattr(self, name) < 1:
-                raise UserError(
-                    f"--{name.replace('_', '-')}: expected a share between 0 and 1, got {getattr(self, name)}"
-                )
-        for name in ("dropout", "validation_fraction"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(
-                    f"--{name.replace('_', '-')}: expected 0 or more and less than 1, got {getattr(self, name)}"
-                )
+        require_share(self, "train_fraction", "near_share")
+        require_share(self, "dropout", "validation_fraction", zero=True)
         if not self.contrast and (self.genesis or self.dropout or self.validation_fraction):
             raise UserError(
                 "--contrast: expected more than 0 for --genesis, --dropout and --validation-fraction, got 0"
@@ -137,8 +131,8 @@ def main(
         predict: A text to identify with the models of a finished run, named by --from; nothing is trained.
         from_: The folder of that run.
     """
-    if predict is not None or from_ is not None:
-        identify(run_to_use("langid", Config, predict, from_), predict or "")
+    if asked := run_to_ask("langid", Config, predict, from_):
+        identify(*asked)
         return
     corpora = None
     if options.resume is None:  # before there is a folder that a missing file would leave empty

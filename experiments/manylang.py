@@ -21,6 +21,7 @@ import optax
 import tyro
 from sklearn.metrics import confusion_matrix
 
+from experiments.checks import require_at_least, require_share, require_texts
 from experiments.contrast import log_p_of
 from experiments.declarations import (
     LANGUAGES,
@@ -35,7 +36,7 @@ from experiments.declarations import (
 )
 from experiments.identifiers import ask_identifiers
 from experiments.presets import Settings, named
-from experiments.session import Options, begin, follow, require_at_least, require_texts, run_to_use
+from experiments.session import Options, begin, follow, run_to_ask
 from jaxlstm import losses, models, plots
 from jaxlstm.batches import generated, map_batches
 from jaxlstm.data.text import START, UNKNOWN, Alphabet, alphabet_of
@@ -91,8 +92,7 @@ class Config(Settings):
     """Source of all randomness."""
 
     def __post_init__(self) -> None:
-        for name in ("languages", "lengths"):  # lists, in the JSON of a run to resume
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        super().__post_init__()
         require_at_least(
             self, 1, "test_windows", "embedding_size", "classifier_size", "model_size", "model_characters",
             "batch_size", "model_batch_size", "epochs", "model_epochs", "patience",
@@ -102,14 +102,8 @@ class Config(Settings):
             raise UserError(f"--languages: expected two or more of {' '.join(LANGUAGES)}, got {self.languages}")
         if not self.lengths or self.lengths[0] < 1 or list(self.lengths) != sorted(set(self.lengths)):
             raise UserError(f"--lengths: expected numbers from 1 on, in rising order, got {self.lengths}")
-        for name in ("train_fraction", "validation_fraction"):
-            if not 0 < getattr(self, name) < 1:
-                raise UserError(
-                    f"--{name.replace('_', '-')}: expected a share between 0 and 1, got {getattr(self, name)}"
-                )
-        for name in ("unknown", "dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(f"--{name}: expected 0 or more and less than 1, got {getattr(self, name)}")
+        require_share(self, "train_fraction", "validation_fraction")
+        require_share(self, "unknown", "dropout", zero=True)
 
 
 PRESETS = named(original=Config(), best=Config(model_size=96, epochs=24, model_epochs=30))
@@ -134,8 +128,8 @@ def main(
         predict: A text to identify with the classifier of a finished run, named by --from; nothing is trained.
         from_: The folder of that run.
     """
-    if predict is not None or from_ is not None:
-        identify(run_to_use("manylang", Config, predict, from_), predict or "")
+    if asked := run_to_ask("manylang", Config, predict, from_):
+        identify(*asked)
         return
     if options.resume is None:
         load_parts(config, options)  # before there is a folder that a missing file would leave empty

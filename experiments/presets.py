@@ -8,7 +8,7 @@ in a system's file is all there is to it. `original`, the default, is what the o
 import argparse
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import wraps
 from types import ModuleType
 from typing import TypeVar
@@ -22,6 +22,12 @@ class Settings:
 
     preset: str = "original"
     """The named settings that the others set out from."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, list):  # as JSON gives back a tuple
+                object.__setattr__(self, field.name, tuple(value))
 
 
 Config = TypeVar("Config", bound=Settings)

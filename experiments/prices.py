@@ -20,8 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from experiments.checks import require_at_least
 from experiments.presets import Settings, named
-from experiments.session import Options, batch_size_for, begin, follow, require_at_least
+from experiments.session import Options, batch_size_for, begin, follow
 from jaxlstm import models, plots
 from jaxlstm.batches import batches_of, map_batches
 from jaxlstm.errors import UserError
@@ -69,6 +70,7 @@ class Config(Settings):
     """Source of all randomness."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_at_least(self, 2, "days")
         require_at_least(self, 1, "series", "hidden_size", "batch_size", "epochs", "patience")
         if self.volatility <= 0:

@@ -27,12 +27,13 @@ import optax
 import tyro
 from sklearn.metrics import confusion_matrix
 
+from experiments.checks import option, require_at_least, require_share, require_texts
 from experiments.presets import Settings, named
 from experiments.pretraining import pretrain
 from experiments.review_classifier import Classifier, Params, deployed, ensemble_of, init, logits_of
 from experiments.reviews import Examples, batches_for, finders_of, map_reviews, read_parts, with_ngrams, words_of
 from experiments.self_training import accuracies, examples_taught_by, judges_of
-from experiments.session import Options, begin, follow, require_at_least, require_texts, run_to_use
+from experiments.session import Options, begin, follow, run_to_ask
 from jaxlstm import losses, plots
 from jaxlstm.data import imdb
 from jaxlstm.deploy.predictor import Predictor
@@ -112,17 +113,13 @@ class Config(Settings):
     """Source of all randomness."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_at_least(
             self, 1, "length", "embedding_size", "ngram_size", "hidden_size", "batch_size", "epochs", "patience",
             "validation_run", "models",
         )  # fmt: skip
-        for name in DROPOUT:
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(
-                    f"--{name.replace('_', '-')}: expected 0 or more and less than 1, got {getattr(self, name)}"
-                )
-        if not 0 < self.validation_fraction < 1:
-            raise UserError(f"--validation-fraction: expected a share between 0 and 1, got {self.validation_fraction}")
+        require_share(self, *DROPOUT, zero=True)
+        require_share(self, "validation_fraction")
         require_at_least(self, 0, "bigrams", "trigrams")
         require_at_least(self, 0, "pretraining_epochs", "pretraining_skipped", "self_training_rounds")
         require_at_least(self, 1, "pretraining_batch_size", "self_training_epochs")
@@ -134,7 +131,7 @@ class Config(Settings):
             )
         for name in ("bigrams", "trigrams", "pretraining_epochs", "self_training_rounds"):
             if getattr(self, name) and not self.pooled:
-                raise UserError(f"--{name.replace('_', '-')}: expected --pooled beside it")
+                raise UserError(f"{option(name)}: expected --pooled beside it")
         if self.self_training_rounds and not self.bag_of_words:
             raise UserError("--self-training-rounds: expected --bag-of-words beside it, the other teacher")
 
@@ -196,8 +193,8 @@ def main(
         predict: A review to judge with the model of a finished run, named by --from; nothing is trained.
         from_: The folder of that run.
     """
-    if predict is not None or from_ is not None:
-        judge(run_to_use("sentiment", Config, predict, from_), predict or "")
+    if asked := run_to_ask("sentiment", Config, predict, from_):
+        judge(*asked)
         return
     # Before there is a folder that missing data would leave empty.
     reviews = imdb.load_imdb(options.data_dir)

@@ -1,4 +1,4 @@
-"""What the systems share around a run: its options, how it begins, how its settings are checked."""
+"""What the systems share around a run: its options, how it begins or is found again, how it is followed."""
 
 import atexit
 import shutil
@@ -119,25 +119,10 @@ def follow(run: Run, epochs: int, model: str = "") -> Iterator[Callable[[list[Ro
         yield on_epochs
 
 
-def require_at_least(config: Any, minimum: float, *names: str) -> None:
-    """Raises a UserError for the first named setting that is below `minimum`."""
-    for name in names:
-        value = getattr(config, name)
-        if not value >= minimum:
-            raise UserError(f"--{name.replace('_', '-')}: expected at least {minimum}, got {value}")
-
-
-def run_to_use(system: str, config_type: type, predict: str | None, folder: Path | None) -> Run:
-    """The finished run that --predict takes its parameters from."""
+def run_to_ask(system: str, config_type: type, predict: str | None, folder: Path | None) -> tuple[Run, str] | None:
+    """The finished run of --from, and the text of --predict to ask it about; None without both, to train instead."""
+    if predict is None and folder is None:
+        return None
     if predict is None or folder is None:
         raise UserError("--predict and --from: expected both, a text and the folder of a finished run")
-    return Run.open(folder, system, config_type)
-
-
-def require_texts(texts: Any) -> None:
-    """Raises a UserError for one text where a list of them is wanted, and for a text without a word or character."""
-    if isinstance(texts, str):
-        raise UserError("texts: expected a list of them, got one text")
-    for number, text in enumerate(texts):
-        if isinstance(text, str) and not text.strip():
-            raise UserError(f"texts[{number}]: expected at least one word, got none")
+    return Run.open(folder, system, config_type), predict

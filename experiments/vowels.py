@@ -20,8 +20,9 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_sco
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from experiments.checks import require_at_least, require_share
 from experiments.presets import Settings, named
-from experiments.session import Options, begin, follow, require_at_least
+from experiments.session import Options, begin, follow
 from jaxlstm import losses, models, plots
 from jaxlstm.batches import batches_of, map_batches
 from jaxlstm.data.series import Series, japanese_vowels
@@ -64,13 +65,12 @@ class Config(Settings):
     """Source of all randomness."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_at_least(self, 1, "hidden_size", "batch_size", "epochs", "patience")
-        object.__setattr__(self, "variants", tuple(self.variants))  # a list where it was read from JSON
         for name in self.variants or ("nothing",):
             if name not in VARIANTS:
                 raise UserError(f"--variants: expected some of {', '.join(VARIANTS)}, got {name}")
-        if not 0 < self.validation_fraction < 1:
-            raise UserError(f"--validation-fraction: expected a share between 0 and 1, got {self.validation_fraction}")
+        require_share(self, "validation_fraction")
 
 
 PRESETS = named(original=Config())

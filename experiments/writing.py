@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from experiments.session import require_at_least
+from experiments.checks import require_at_least
 from jaxlstm import models
 from jaxlstm.data.text import START, UNKNOWN, Alphabet
 from jaxlstm.decoding import decode

@@ -1,0 +1,36 @@
+"""What the systems check of their settings, and of texts that they are asked about, before anything is computed."""
+
+from typing import Any
+
+from jaxlstm.errors import UserError
+
+
+def require_at_least(config: Any, minimum: float, *names: str) -> None:
+    """Raises a UserError for the first named setting that is below `minimum`."""
+    for name in names:
+        value = getattr(config, name)
+        if not value >= minimum:
+            raise UserError(f"{option(name)}: expected at least {minimum}, got {value}")
+
+
+def require_share(config: Any, *names: str, zero: bool = False, below: float = 1) -> None:
+    """Raises a UserError for the first named setting that is not a share `below` a bound; only `zero` admits 0."""
+    expected = f"0 or more and less than {below}" if zero else f"a share between 0 and {below}"
+    for name in names:
+        value = getattr(config, name)
+        if not (0 < value < below or (zero and value == 0)):
+            raise UserError(f"{option(name)}: expected {expected}, got {value}")
+
+
+def require_texts(texts: Any) -> None:
+    """Raises a UserError for one text where a list of them is wanted, and for a text without a word or character."""
+    if isinstance(texts, str):
+        raise UserError("texts: expected a list of them, got one text")
+    for number, text in enumerate(texts):
+        if isinstance(text, str) and not text.strip():
+            raise UserError(f"texts[{number}]: expected at least one word, got none")
+
+
+def option(name: str) -> str:
+    """The option of the command line that sets the setting of that name."""
+    return f"--{name.replace('_', '-')}"
