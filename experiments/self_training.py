@@ -13,12 +13,13 @@ import numpy as np
 import scipy.special
 
 from experiments.bag_of_words import BagOfWords, Trust, fit_bag_of_words, fit_trust
+from experiments.judges import LSTM, by_judge
 from experiments.review_classifier import Params, logits_of
 from experiments.reviews import Examples, Parts, map_reviews, symbol_counts
 from experiments.session import Options
 from jaxlstm.reporting import console
 
-TOGETHER = "accuracy_together"  # of all judges, among the metrics
+BAG_OF_WORDS, TOGETHER = "bag_of_words", "together"  # the judges beside the LSTM
 
 
 class Judges(NamedTuple):
@@ -29,18 +30,19 @@ class Judges(NamedTuple):
     trust: Trust | None = None
 
     def logits(self, ids: np.ndarray, options: Options) -> dict[str, np.ndarray]:
-        """The logits [N] of each, and of both together, by the name of their accuracy among the metrics."""
-        logits = {"accuracy": map_reviews(logits_of, self.params, ids, options.mesh)}
+        """The logits [N] of each, and of both together."""
+        logits = {LSTM: map_reviews(logits_of, self.params, ids, options.mesh)}
         if self.bag is not None:
-            logits["accuracy_bag_of_words"] = self.bag.logits(ids)
+            logits[BAG_OF_WORDS] = self.bag.logits(ids)
         if self.trust is not None:
             logits[TOGETHER] = self.trust.logits(list(logits.values()))
         return logits
 
 
 def accuracies(logits: Mapping[str, np.ndarray], labels: np.ndarray) -> dict[str, float]:
-    """The share of reviews that each judge is right about."""
-    return {name: float(np.mean((of_one > 0) == labels)) for name, of_one in logits.items()}
+    """The share of reviews that each judge is right about, by the name that it has among the metrics."""
+    shares = {judge: float(np.mean((of_one > 0) == labels)) for judge, of_one in logits.items()}
+    return by_judge("accuracy", shares)
 
 
 def judges_of(params: Params, examples: Examples, validation: Examples, config: Any, options: Options) -> Judges:

@@ -28,6 +28,7 @@ import tyro
 from sklearn.metrics import confusion_matrix
 
 from experiments.checks import option, require_at_least, require_share, require_texts
+from experiments.judges import LSTM
 from experiments.presets import Settings, named
 from experiments.pretraining import pretrain
 from experiments.review_classifier import Classifier, Params, deployed, ensemble_of, init, logits_of
@@ -230,7 +231,7 @@ def main(
     logits = judges.logits(ids, options)
     if len(rows) > 1:  # one epoch makes no curve
         plots.save(plots.learning_curves(rows, ["accuracy"]), run.folder / "learning.png")
-    plot_answers(run, words_of(ids), labels, logits["accuracy"], reviews.vocabulary)
+    plot_answers(run, words_of(ids), labels, logits[LSTM], reviews.vocabulary)
     show_result(run.finish(accuracies(logits, labels), ORIGINAL, params, seconds))
 
 

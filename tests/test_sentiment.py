@@ -135,7 +135,7 @@ def test_sentiment_self_trained(tmp_path, reviews, monkeypatch):
         np.testing.assert_array_equal(first, second)
     np.testing.assert_array_equal(examples.labels[:32], labelled.labels)
     for judge, learnt in zip(judges, (examples, again), strict=False):
-        logits = judge.logits(examples.ids[32:], Options())["accuracy_together"]
+        logits = judge.logits(examples.ids[32:], Options())["together"]
         np.testing.assert_allclose(learnt.labels[32:], 1 / (1 + np.exp(-logits)), rtol=1e-5)
     assert len(judges) == 3
     assert all(one.params.members is members for one, (*_, members) in zip(judges, taught, strict=True))
@@ -146,7 +146,7 @@ def test_sentiment_self_trained(tmp_path, reviews, monkeypatch):
     for one, other in (students, (students[0], teachers[0])):
         assert not np.array_equal(one.embeddings[0], other.embeddings[0])
     each = [sentiment.logits_of(params, examples.ids) for params in students]
-    logits = judges[1].logits(examples.ids, Options())["accuracy"]
+    logits = judges[1].logits(examples.ids, Options())["lstm"]
     np.testing.assert_allclose(logits, np.mean(each, axis=0), rtol=0, atol=1e-5)
     for name in ("model_2", "self_training_1", "self_training_1_model_2", "self_training_2_model_2"):
         epochs = [row["epoch"] for row in rows_of(folder) if row.get("model") == name]
