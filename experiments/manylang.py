@@ -22,7 +22,6 @@ import tyro
 from sklearn.metrics import confusion_matrix
 
 from experiments.checks import require_at_least, require_share, require_texts
-from experiments.contrast import log_p_of
 from experiments.declarations import (
     LANGUAGES,
     Parts,
@@ -35,6 +34,7 @@ from experiments.declarations import (
     spaced_windows,
 )
 from experiments.identifiers import ask_identifiers
+from experiments.language_models import log_p_of
 from experiments.presets import Settings, named
 from experiments.session import Options, begin, follow, run_to_ask
 from jaxlstm import losses, models, plots

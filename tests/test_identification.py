@@ -14,11 +14,12 @@ from test_experiments import check_result, error_of, rows_of, run
 
 from experiments import declarations, identifiers, langid, manylang
 from experiments.__main__ import main
-from experiments.contrast import score_of
+from experiments.bilingual import Parts
+from experiments.language_models import score_of
 from experiments.ngram import window_log_p
 from jaxlstm import models
 from jaxlstm.data.sample import load_sample
-from jaxlstm.data.text import START, Alphabet, windows
+from jaxlstm.data.text import START, Alphabet, split_words, windows
 from jaxlstm.runs import Run
 
 KEY = jax.random.key(0)
@@ -80,10 +81,9 @@ def test_langid_chooses_on_words_to_learn_from(tmp_path, data):
     assert {"validation_auc"} < rows[0].keys()
     config = langid.Config(**(json.loads((folder / "result.json").read_text())["config"]))
     text = {
-        name: langid.split_words(load_sample(name)[:1500].lower(), config.train_fraction)[0]
-        for name in ("english", "french")
+        name: split_words(load_sample(name)[:1500].lower(), config.train_fraction)[0] for name in ("english", "french")
     }
-    kept = [langid.split_words(of_language, 0.7)[1] for of_language in text.values()]
+    kept = [split_words(of_language, 0.7)[1] for of_language in text.values()]
     alphabet = Alphabet(json.loads((folder / "alphabet.json").read_text()))
     like = {name: models.init_language_model(KEY, alphabet.size, 12) for name in ("english", "french")}
     params = Run.open(folder, "langid", langid.Config).load_parameters(like)
@@ -94,12 +94,12 @@ def test_langid_chooses_on_words_to_learn_from(tmp_path, data):
 
 def test_the_score_of_the_ngrams_weighs_genesis():
     alphabet = Alphabet("ab")
-    train, genesis = {"english": "abab", "french": "bbab"}, {"english": "aaaa", "french": "abab"}
+    parts = {"english": Parts("abab", "", "aaaa"), "french": Parts("bbab", "", "abab")}
     ids = windows(alphabet.encode("abba"), 2)
 
-    def score(weight, genesis=genesis):
+    def score(weight, parts=parts):
         config = langid.Config(ngram=2, genesis_weight=weight)
-        return langid.ngram_score(train, genesis, alphabet, ids, config)
+        return langid.ngram_score(parts, alphabet, ids, config)
 
     # P(b) is that of both texts, those of Genesis counting half: with d different characters, which is two,
     # (n_b + d / 4) / (n + d) at first, of four symbols.
@@ -107,9 +107,10 @@ def test_the_score_of_the_ngrams_weighs_genesis():
     of_b = window_log_p([(alphabet.encode("abab"), 1.0), (alphabet.encode("aaaa"), 0.5)], np.array([[3]]), 2, 4)
     assert np.exp(of_b[0, 0]) == pytest.approx(english)
     config = langid.Config(ngram=2, genesis_weight=0.5)
-    only_b = langid.ngram_score(train, genesis, alphabet, np.array([[3]]), config)
+    only_b = langid.ngram_score(parts, alphabet, np.array([[3]]), config)
     assert only_b[0] == pytest.approx(np.log(english / french))
-    np.testing.assert_allclose(score(0), score(1.0, {}))
+    alone = {name: part._replace(genesis="") for name, part in parts.items()}
+    np.testing.assert_allclose(score(0), score(1.0, alone))
     assert not np.allclose(score(0), score(1.0))
 
 
