@@ -12,7 +12,7 @@ teaches all lengths up to its own. The character models, one LSTM for each langu
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,12 +38,12 @@ from experiments.language_models import log_p_of
 from experiments.presets import Settings, named
 from experiments.session import Options, begin, follow, run_to_ask
 from jaxlstm import losses, models, plots
-from jaxlstm.batches import generated, map_batches
+from jaxlstm.batches import Batches, generated, map_batches
 from jaxlstm.data.text import START, UNKNOWN, Alphabet, alphabet_of
 from jaxlstm.errors import UserError
 from jaxlstm.reporting import console, show_parameters, show_result
 from jaxlstm.runs import Run, write_json
-from jaxlstm.training import EarlyStopping, Fitted, fit
+from jaxlstm.training import EarlyStopping, Fitted, Loss, fit
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,18 @@ PRESETS = named(original=Config(), best=Config(model_size=96, epochs=24, model_e
 VALIDATION_WINDOWS = 25
 WEIGHTS = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0)  # of the classifier beside the character models
 PAIRS_SHOWN = 6  # of the languages taken for each other most often
+
+
+class Task(NamedTuple):
+    """What the classifier or the character models learn, from what, and for how long."""
+
+    name: str  # in the run's metrics and checkpoints
+    loss: Loss
+    params: Any  # at the start
+    batches: Batches
+    validate: Callable[[Any], dict[str, float]]
+    learning_rate: float  # at the start
+    epochs: int  # at the most
 
 
 def main(
@@ -229,19 +241,16 @@ def train_classifier(run: Run, options: Options, parts: Parts, alphabet: Alphabe
         }
 
     steps = max(1, count_characters(parts.train) // (config.batch_size * length))
-    return _fit(
-        run,
-        options,
-        "classifier",
-        loss,
-        params,
-        draw,
-        steps,
-        key_training,
-        validate,
-        config.classifier_rate,
-        config.epochs,
+    task = Task(
+        name="classifier",
+        loss=loss,
+        params=params,
+        batches=generated(draw, steps),
+        validate=validate,
+        learning_rate=config.classifier_rate,
+        epochs=config.epochs,
     )
+    return _fit(run, options, task, key_training)
 
 
 def train_models(run: Run, options: Options, parts: Parts, alphabets: Sequence[Alphabet], key: jax.Array) -> Fitted:
@@ -275,29 +284,31 @@ def train_models(run: Run, options: Options, parts: Parts, alphabets: Sequence[A
         return -jnp.mean(jax.vmap(log_p_of)(params, jnp.asarray(validation)))
 
     steps = max(1, count_characters(parts.train) // (len(alphabets) * config.model_batch_size * length))
-    return _fit(
-        run, options, "character-models", loss, params, draw, steps, key_training,
-        lambda params: {"loss": float(nats(params))}, config.model_rate, config.model_epochs,
-    )  # fmt: skip
+    task = Task(
+        name="character-models",
+        loss=loss,
+        params=params,
+        batches=generated(draw, steps),
+        validate=lambda params: {"loss": float(nats(params))},
+        learning_rate=config.model_rate,
+        epochs=config.model_epochs,
+    )
+    return _fit(run, options, task, key_training)
 
 
-def _fit(
-    run: Run, options: Options, name: str, loss: Callable[..., Any], params: Any, draw: Callable[[jax.Array], Any],
-    steps: int, key: jax.Array, validate: Callable[[Any], dict[str, float]], learning_rate: float, epochs: int,
-) -> Fitted:  # fmt: skip
-    config = run.config
-    schedule = optax.cosine_decay_schedule(learning_rate, epochs * steps)
-    with follow(run, epochs, name) as on_epochs:
+def _fit(run: Run, options: Options, task: Task, key: jax.Array) -> Fitted:
+    schedule = optax.cosine_decay_schedule(task.learning_rate, task.epochs * task.batches.steps)
+    with follow(run, task.epochs, task.name) as on_epochs:
         return fit(
-            loss,
-            params,
-            optax.chain(optax.clip_by_global_norm(config.clip), optax.adam(schedule)),
-            generated(draw, steps),
-            epochs=epochs,
+            task.loss,
+            task.params,
+            optax.chain(optax.clip_by_global_norm(run.config.clip), optax.adam(schedule)),
+            task.batches,
+            epochs=task.epochs,
             key=key,
-            validate=validate,
-            stopping=EarlyStopping("validation_loss", config.patience),
-            checkpoints=run.checkpoints(name),
+            validate=task.validate,
+            stopping=EarlyStopping("validation_loss", run.config.patience),
+            checkpoints=run.checkpoints(task.name),
             on_epochs=on_epochs,
             mesh=options.mesh,
         )
