@@ -1,58 +1,30 @@
-"""`python -m experiments`: the four quick systems; with a name, that one; `all`, the five that bring their data."""
+"""`python -m experiments`: the four quick systems; with a name, that one; `all`, the original five."""
 
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import tyro
 
-from experiments import (
-    anomalies,
-    autoencoder,
-    charlm,
-    cumsum,
-    echo,
-    echo_lengths,
-    export,
-    langid,
-    manylang,
-    presets,
-    prices,
-    sentiment,
-    vowels,
-)
+from experiments import export, presets
 from experiments.session import Options
+from experiments.systems import EXPERIMENTS, QUICK, SYSTEMS
 from jaxlstm import processes
 from jaxlstm.errors import UserError
 
-QUICK = (echo, cumsum, autoencoder, langid)
-EXPERIMENTS = {
-    "echo": echo,
-    "cumsum": cumsum,
-    "autoencoder": autoencoder,
-    "langid": langid,
-    "sentiment": sentiment,
-    "manylang": manylang,
-    "charlm": charlm,
-    "echo_lengths": echo_lengths,
-    "vowels": vowels,
-    "anomalies": anomalies,
-    "prices": prices,
-}
-
 
 def quick(runs: Path = Path("runs"), data_dir: Path | None = None, seed: int = 0) -> None:
-    """The four systems that take seconds each: echo, cumsum, autoencoder, langid.
+    """The four systems that take one to three minutes in all: echo, cumsum, autoencoder, langid.
 
     Args:
         runs: Folder in which each run gets a folder of its own, NAME/TIMESTAMP.
         data_dir: File or folder with the data sets; by default JAXLSTM_DATA, else they are downloaded.
         seed: Source of all randomness.
     """
-    for system in QUICK:
-        system.main(replace(system.Config(), seed=seed), Options(runs=runs, data_dir=data_dir))
+    _run(QUICK, runs, data_dir, seed)
 
 
 def all_five(runs: Path = Path("runs"), data_dir: Path | None = None, seed: int = 0) -> None:
@@ -63,8 +35,12 @@ def all_five(runs: Path = Path("runs"), data_dir: Path | None = None, seed: int 
         data_dir: File or folder with the data sets; by default JAXLSTM_DATA, else they are downloaded.
         seed: Source of all randomness.
     """
-    quick(runs, data_dir, seed)
-    sentiment.main(replace(sentiment.Config(), seed=seed), Options(runs=runs, data_dir=data_dir))
+    _run(SYSTEMS, runs, data_dir, seed)
+
+
+def _run(systems: Mapping[str, ModuleType], runs: Path, data_dir: Path | None, seed: int) -> None:
+    for system in systems.values():
+        system.main(replace(system.Config(), seed=seed), Options(runs=runs, data_dir=data_dir))
 
 
 def main(arguments: list[str]) -> int:

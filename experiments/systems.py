@@ -1,13 +1,35 @@
-"""The five by name, and a finished run of any of them."""
+"""All experiments by name, and a finished run of one of the original five."""
 
 from pathlib import Path
 from types import ModuleType
 
-from experiments import autoencoder, cumsum, echo, langid, sentiment
+from experiments import (
+    anomalies,
+    autoencoder,
+    charlm,
+    cumsum,
+    echo,
+    echo_lengths,
+    langid,
+    manylang,
+    prices,
+    sentiment,
+    vowels,
+)
 from jaxlstm.errors import CheckpointError
 from jaxlstm.runs import Run, system_of
 
-SYSTEMS = {"echo": echo, "cumsum": cumsum, "autoencoder": autoencoder, "langid": langid, "sentiment": sentiment}
+QUICK = {"echo": echo, "cumsum": cumsum, "autoencoder": autoencoder, "langid": langid}
+SYSTEMS = {**QUICK, "sentiment": sentiment}  # the original five; they alone can be exported and asked
+EXPERIMENTS = {
+    **SYSTEMS,
+    "manylang": manylang,
+    "charlm": charlm,
+    "echo_lengths": echo_lengths,
+    "vowels": vowels,
+    "anomalies": anomalies,
+    "prices": prices,
+}
 
 
 def open_finished(folder: Path) -> tuple[ModuleType, Run]:

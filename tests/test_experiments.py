@@ -18,9 +18,10 @@ import pytest
 from commands import check_result, error_of, rows_of, run
 
 from experiments import cumsum, echo
-from experiments.__main__ import EXPERIMENTS, main
+from experiments.__main__ import main
 from experiments.presets import named
 from experiments.session import batch_size_for
+from experiments.systems import EXPERIMENTS, QUICK, SYSTEMS
 from jaxlstm.data.sample import load_sample
 from jaxlstm.errors import UserError
 from jaxlstm.runs import Run
@@ -332,13 +333,11 @@ def test_unknown_systems_exit_with_code_2():
 
 
 def test_the_command_without_a_name_runs_the_quick_four(monkeypatch):
-    import experiments.__main__ as command
-
     ran = []
-    for system in (*command.QUICK, command.sentiment):
+    for system in SYSTEMS.values():
         monkeypatch.setattr(system, "main", lambda config, options, system=system: ran.append((system, config.seed)))
     assert main([]) == 0
-    assert [system for system, _ in ran] == list(command.QUICK)
+    assert [system for system, _ in ran] == list(QUICK.values())
     ran.clear()
     assert main(["all", "--seed", "3"]) == 0
-    assert ran == [(system, 3) for system in (*command.QUICK, command.sentiment)]
+    assert ran == [(system, 3) for system in SYSTEMS.values()]
