@@ -1,13 +1,26 @@
 """Files that are there whole or not at all."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
-def write(path: Path, content: str | bytes) -> None:
-    """Writes under another name and renames at the end; a file of the final name is always complete."""
-    partial = path.with_name(path.name + ".partial")
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """The name of another file, to be written within; it takes the place of `path` at the end, or goes after an error.
+
+    The name is this process's own, so that several may write the same file.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+        yield partial
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Writes all of a file's content."""
+    with replacing(path) as partial:
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)

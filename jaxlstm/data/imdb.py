@@ -24,6 +24,7 @@ from rich.progress import track
 
 from jaxlstm.data.fetch import Source, cache_dir, locate
 from jaxlstm.errors import DataError, UserError
+from jaxlstm.files import replacing
 
 SOURCE = Source(
     name="aclImdb_v1.tar.gz",
@@ -270,14 +271,9 @@ def _save_cache(cache: Path, fingerprint: str, imdb: Imdb) -> None:
     arrays = {f"train_{name}": array for name, array in imdb.train._asdict().items()}
     arrays |= {f"test_{name}": array for name, array in imdb.test._asdict().items()}
     vocabulary = np.frombuffer("\n".join(imdb.vocabulary).encode("utf-8"), np.uint8)
-    partial = cache.with_suffix(f".{os.getpid()}.part")
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with partial.open("wb") as file:
-                np.savez(file, fingerprint=np.array(fingerprint), vocabulary=vocabulary, **arrays)
-            partial.replace(cache)
-        finally:
-            partial.unlink(missing_ok=True)
+        with replacing(cache) as partial, partial.open("wb") as file:
+            np.savez(file, fingerprint=np.array(fingerprint), vocabulary=vocabulary, **arrays)
     except OSError as error:
         raise DataError(f"{cache}: cannot be written ({error.strerror or error}); set JAXLSTM_CACHE") from error

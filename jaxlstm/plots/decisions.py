@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from jaxlstm.plots.figures import COLOURS, GREY, INK, check_shape, dress, new_figure
+from jaxlstm.checks import check_shape
+from jaxlstm.plots.figures import COLOURS, GREY, INK, dress, new_figure
 
 
 def roc(curves: Mapping[str, tuple[ArrayLike, ArrayLike, float]]) -> Figure:

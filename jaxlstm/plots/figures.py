@@ -4,11 +4,12 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from jaxlstm.files import replacing
 
 # From the palette of Okabe & Ito (2008), told apart under every common form of colour blindness.
 BLUE, ORANGE, GREEN, PURPLE, SKY, AMBER = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"
@@ -62,14 +63,8 @@ def visible(text: str) -> str:
     return text.translate(_SIGNS)
 
 
-def check_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
-    """Raises a ValueError that names the array unless it has the shape."""
-    if array.shape != shape:
-        raise ValueError(f"{name}: expected shape {list(shape)}, got {list(array.shape)}")
-
-
 def save(figure: Figure, path: Path) -> None:
-    """Writes the figure as a PNG, all or nothing: under another name first, then renamed.
+    """Writes the figure as a PNG, all or nothing.
 
     Raises:
       ValueError: a name that does not end in .png.
@@ -77,9 +72,5 @@ def save(figure: Figure, path: Path) -> None:
     """
     if path.suffix != ".png":
         raise ValueError(f"path: expected a name that ends in .png, got {path.name}")
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with replacing(path) as partial:
         figure.savefig(partial, format="png", dpi=150)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

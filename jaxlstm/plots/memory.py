@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jaxlstm.plots.figures import GREY, INK, ORANGE, check_shape, dress, label_steps, new_figure, visible, whole_numbers
+from jaxlstm.checks import check_shape
+from jaxlstm.plots.figures import GREY, INK, ORANGE, dress, label_steps, new_figure, visible, whole_numbers
 
 _PANELS = {
     "i": "Input gate i: what is written",

@@ -5,7 +5,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from jaxlstm.plots.figures import BLUE, GREEN, GREY, INK, ORANGE, check_shape, dress, new_figure, whole_numbers
+from jaxlstm.checks import check_shape
+from jaxlstm.plots.figures import BLUE, GREEN, GREY, INK, ORANGE, dress, new_figure, whole_numbers
 
 
 def crossing(inputs: ArrayLike, probabilities: ArrayLike, labels: ArrayLike) -> Figure:

@@ -4,7 +4,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from jaxlstm.plots.figures import BLUE, GREEN, GREY, INK, LIGHT_GREY, ORANGE, check_shape, dress, new_figure
+from jaxlstm.checks import check_shape
+from jaxlstm.plots.figures import BLUE, GREEN, GREY, INK, LIGHT_GREY, ORANGE, dress, new_figure
 
 
 def anomalies(values: ArrayLike, scores: ArrayLike, labels: ArrayLike) -> Figure:

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from jaxlstm.plots.figures import BLUE, GREY, INK, LIGHT_GREY, ORANGE, check_shape, dress, label_steps, new_figure
+from jaxlstm.checks import check_shape
+from jaxlstm.plots.figures import BLUE, GREY, INK, LIGHT_GREY, ORANGE, dress, label_steps, new_figure
 
 
 def character_scores(text: str, log_p_a: ArrayLike, log_p_b: ArrayLike, names: tuple[str, str]) -> Figure:
