@@ -60,7 +60,7 @@ def test_a_window_that_does_not_fit(tmp_path, beats, capsys):
 def test_a_missing_package(monkeypatch, capsys):
     monkeypatch.setitem(__import__("sys").modules, "aeon", None)
     assert main(["anomalies"]) == 2
-    assert capsys.readouterr().err.strip().endswith("pip install 'jaxlstm[series]' brings it")
+    assert capsys.readouterr().err.strip().endswith("jaxlstm's extra 'series' brings it")
 
 
 def test_the_series_that_aeon_brings():

@@ -74,7 +74,7 @@ def test_unknown_variants_and_a_missing_package(monkeypatch, capsys):
     assert "--variants: expected some of alone" in capsys.readouterr().err
     monkeypatch.setitem(__import__("sys").modules, "aeon", None)
     assert main(["vowels"]) == 2
-    assert capsys.readouterr().err.strip().endswith("pip install 'jaxlstm[series]' brings it")
+    assert capsys.readouterr().err.strip().endswith("jaxlstm's extra 'series' brings it")
 
 
 def test_the_series_that_aeon_brings():

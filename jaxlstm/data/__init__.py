@@ -1,1 +1,5 @@
-"""The data of the experiments: found or downloaded (`fetch`), read (`imdb`, `udhr`, `sample`), cut up (`text`)."""
+"""The data of the experiments.
+
+`fetch` finds and downloads; `imdb`, `corpus`, `udhr`, `genesis`, `sample` and `series` read; `text` and `ngrams` cut
+what was read.
+"""

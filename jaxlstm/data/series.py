@@ -54,7 +54,7 @@ def _datasets():
         from aeon import datasets
     except ImportError:
         raise DataError(
-            "series: expected the package aeon, which has the data; pip install 'jaxlstm[series]' brings it"
+            "series: expected the package aeon, which has the data; jaxlstm's extra 'series' brings it"
         ) from None
     return datasets
 

@@ -34,7 +34,7 @@ def refusal(call: Call) -> str | None:
     if call.platform != "cuda":
         return f"needs an NVIDIA GPU, the platform is {call.platform}"
     if not hasattr(rnn.gpu_rnn, "compute_rnn_workspace_reserve_space_sizes"):
-        return "needs JAX with CUDA, this one has none (pip install 'jaxlstm[gpu]')"
+        return "needs JAX with CUDA, this one has none; jaxlstm's extra 'gpu' brings it"
     if call.dtype != jnp.float32:
         return f"computes in float32 alone, xs is {call.dtype}"
     if call.masking == "mask":
