@@ -1,11 +1,14 @@
 """`init_lstm`: shapes, dtypes and the distributions that its docstring promises."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlstm import init_lstm
+from jaxlstm import cells, init_lstm, layers, models
+from jaxlstm.stack import init_stack
 
 pytestmark = pytest.mark.usefixtures("float64", "strict_ranks")
 
@@ -85,3 +88,34 @@ def test_a_size_below_1_is_an_error(sizes):
 def test_a_chrono_of_2_or_less_is_an_error(chrono):
     with pytest.raises(ValueError, match=f"chrono: expected a number of steps above 2, got {chrono}"):
         init_lstm(jax.random.key(KEY), 3, 5, chrono=chrono)
+
+
+# Every public function that makes fresh parameters, but for those of the cells, of which there is a list.
+INITS = {
+    "init_lstm": lambda key: init_lstm(key, 3, 4, chrono=9),
+    "init_stack": lambda key: init_stack(key, cells.GRU, 3, [4, 4], bidirectional=True),
+    "init_dense": lambda key: layers.init_dense(key, 3, 4),
+    "init_embedding": lambda key: layers.init_embedding(key, 3, 4),
+    "init_autoencoder": lambda key: models.init_autoencoder(key, 3, 4, conditional=True),
+    "init_classifier": lambda key: models.init_classifier(key, 3, 4, 2, vocabulary_size=5, chrono=9),
+    "init_composite": lambda key: models.init_composite(key, 3, 4),
+    "init_language_model": lambda key: models.init_language_model(key, 3, 4),
+    "init_missing_words": lambda key: models.init_missing_words(key, [3, 4], 5),
+    "init_pooled_classifier": lambda key: models.init_pooled_classifier(key, (6, 9), (5, 2), 4, 3),
+    "init_seq2seq": lambda key: models.init_seq2seq(key, 3, 4, 5, 6),
+    "init_tagger": lambda key: models.init_tagger(key, 3, 4, 5),
+}
+
+
+def test_no_init_uses_a_key_twice():
+    assert {name for name in models.__all__ if name.startswith("init_")} <= INITS.keys()
+    kinds = {name: getattr(cells, name) for name in cells.__all__ if isinstance(getattr(cells, name), cells.Cell)}
+    assert len(kinds) == 8
+    of_cells = {name: partial(kind.init, input_size=3, hidden_size=4) for name, kind in kinds.items()}
+    of_cells["SLSTM with heads"] = partial(of_cells["SLSTM"], heads=2)
+    with jax.debug_key_reuse(True):
+        for name, init in (INITS | of_cells).items():
+            try:
+                init(jax.random.key(KEY))
+            except jax.errors.KeyReuseError as error:
+                pytest.fail(f"{name}: {error}")

@@ -57,8 +57,9 @@ def init(
     if hidden_size % heads:
         raise ValueError(f"heads: expected a divisor of hidden_size {hidden_size}, got {heads}")
     units = hidden_size // heads
-    w_x, _ = draw_weights(key, input_size, hidden_size, 4 * hidden_size, dtype)
-    w_h = jnp.stack([draw_weights(k, units, units, 4 * units, dtype)[1] for k in jax.random.split(key, heads)])
+    key_x, *keys = jax.random.split(key, heads + 1)
+    w_x, _ = draw_weights(key_x, input_size, hidden_size, 4 * hidden_size, dtype)
+    w_h = jnp.stack([draw_weights(key_h, units, units, 4 * units, dtype)[1] for key_h in keys])
     return LSTMParams(w_x, w_h, bias(hidden_size, 0, forget_bias, 0, 0, dtype=dtype))
 
 
