@@ -39,6 +39,18 @@ def test_every_weight_is_off_by_half_a_scale_at_most():
     assert size_in_bytes(quantised) == size_in_bytes(params) - saved
 
 
+def test_narrow_weights_are_off_by_no_more():
+    for dtype, scale in ((jnp.bfloat16, 1), (jnp.float16, 1), (jnp.float16, 1e-5), (jnp.float16, 1e-7)):
+        w = (scale * jax.random.normal(jax.random.key(0), (64, 256))).astype(dtype)
+        quantised = quantise({"w": w})
+        q, scales = (np.asarray(leaf, np.float32) for leaf in quantised["w"])
+        assert np.abs(q).max() <= 127
+        if scale == 1:
+            assert (np.abs(q * scales - np.asarray(w, np.float32)) <= 0.50001 * scales).all()
+            off = np.abs(np.asarray(dequantise(quantised)["w"], np.float32) - np.asarray(w, np.float32))
+            assert (off <= scales).all()
+
+
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_a_model_runs_with_them_in_the_dtype_it_had(dtype):
     params = jax.tree.map(lambda leaf: leaf.astype(dtype), classifier())

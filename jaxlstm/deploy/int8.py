@@ -6,6 +6,7 @@ For a matrix w [..., N] whose outputs are its columns,
     q = round(w / scale)             int8, in -127 .. 127
     w ~ q * scale                    off by half a scale at the most
 
+The product is rounded to the dtype of the weights, which in bfloat16 can take it off by half a scale more.
 Biases and other vectors stay as they are. An embedding [V, D] is the matrix of a product with one-hot
 symbols, so its outputs are its D columns too.
 """
@@ -16,6 +17,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
+
+from jaxlstm.cell import cell_dtype
 
 
 class Int8(NamedTuple):
@@ -56,9 +59,12 @@ def _quantised(path: Any, leaf: Array) -> Any:
     if not isinstance(leaf, jax.core.Tracer) and not jnp.isfinite(leaf).all():
         name = jax.tree_util.keystr(path, simple=True, separator=".")
         raise ValueError(f"{name}: expected finite weights, got some that are not")
-    largest = jnp.abs(leaf).max(axis=tuple(range(leaf.ndim - 1)))
-    scale = jnp.where(largest > 0, largest / 127, 1).astype(leaf.dtype)
-    return Int8(jnp.round(leaf / jnp.broadcast_to(scale, leaf.shape)).astype(jnp.int8), scale)
+    wide = leaf.astype(cell_dtype(leaf.dtype))  # bfloat16 has too few digits to tell 127 steps apart
+    scale = (jnp.abs(wide).max(axis=tuple(range(leaf.ndim - 1))) / 127).astype(leaf.dtype)
+    scale = jnp.where(scale > 0, scale, 1).astype(leaf.dtype)
+    q = jnp.round(wide / jnp.broadcast_to(scale, leaf.shape).astype(wide.dtype))
+    # Beyond 127 only where a scale of float16 is so small that it has lost its digits; int8 would turn that over.
+    return Int8(jnp.clip(q, -127, 127).astype(jnp.int8), scale)
 
 
 def _widened(leaf: Any) -> Array:
