@@ -141,6 +141,15 @@ def test_linen(linen, cell, reverse, dtype):
     assert_equal({"params": {"cell": interop.to_flax(params)}}, variables)
 
 
+@pytest.mark.parametrize("partitioned", ["with_partitioning", "with_logical_partitioning"])
+def test_linen_parameters_in_boxes(linen, partitioned):
+    kernel_init = getattr(linen, partitioned)(linen.initializers.lecun_normal(), (None, "model"))
+    cell, xs = linen.LSTMCell(4, kernel_init=kernel_init), inputs_of(np.float32)
+    variables = linen.RNN(cell).init(jax.random.key(0), xs)
+    assert isinstance(variables["params"]["cell"]["ii"]["kernel"], linen.Partitioned)
+    assert_equal(interop.from_flax(variables), interop.from_flax(linen.unbox(variables)))
+
+
 @with_dtypes
 @pytest.mark.parametrize(("cell", "form"), [("LSTMCell", "nnx"), ("OptimizedLSTMCell", "nnx-optimized")])
 @pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
@@ -151,7 +160,8 @@ def test_nnx(nnx, cell, form, reverse, dtype):
     nnx.update(module, interop.to_flax(params, form))
     expected = flax_outputs(run(xs, seq_lengths=jnp.asarray(LENGTHS)))
     assert_close(run_direction(params, xs, LENGTHS, reverse), expected, TOLERANCES[dtype])
-    for source in (module, run, nnx.to_pure_dict(nnx.state(module, nnx.Param))):
+    states = nnx.state(module, nnx.Param), nnx.state(run, nnx.Param)
+    for source in (module, run, *states, *map(nnx.to_pure_dict, states)):
         assert_equal(interop.from_flax(source), params)
 
 
@@ -161,7 +171,8 @@ def test_nnx_bidirectional(nnx):
 
     module, pair = nnx.Bidirectional(half(), half(), rngs=nnx.Rngs(0)), pair_of()
     nnx.update(module, interop.to_flax(pair, "nnx"))
-    assert_equal(interop.from_flax(module), pair)
+    for source in (module, nnx.state(module, nnx.Param)):
+        assert_equal(interop.from_flax(source), pair)
     xs = inputs_of(np.float32)
     _, expected = run_layer(pair, xs, np.full(3, 7))
     assert_close(module(xs), expected, 1e-6)
@@ -179,6 +190,14 @@ def test_flax_errors(nnx):
         ValueError, match=r"^source: expected parameters or an NNX module with an LSTM cell, got GRUCell"
     ):
         interop.from_flax(nnx.GRUCell(5, 4, rngs=nnx.Rngs(0)))
+    rngs = nnx.Rngs(0)
+    stacked = nnx.Sequential(*(nnx.RNN(nnx.LSTMCell(size, 4, rngs=rngs), rngs=rngs) for size in (5, 4)))
+    with pytest.raises(
+        ValueError, match=r"^source: expected one cell, RNN or Bidirectional, got Sequential with 2 cells; convert its"
+    ):
+        interop.from_flax(stacked)
+    with pytest.raises(ValueError, match=r"^hi/kernel: expected this key, got 'layers/0/cell/hf/bias', "):
+        interop.from_flax(nnx.state(stacked, nnx.Param))
     for option, message in (("gate_fn", "no other is supported"), ("activation_fn", r"convert its nnx\.state")):
         cell = nnx.LSTMCell(5, 4, rngs=nnx.Rngs(0), **{option: jax.nn.relu})
         with pytest.raises(ValueError, match=rf"^{option}: expected .* got .*; {message}"):

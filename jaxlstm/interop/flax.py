@@ -27,16 +27,17 @@ _DIRECTIONS = ("forward_rnn", "backward_rnn")
 
 
 def from_flax(source: "nnx.Module | Mapping[str, Any]") -> Layer:
-    """The parameters of one linen LSTM, an NNX cell, RNN or Bidirectional, or its state as a dict.
+    """The parameters of one linen LSTM, an NNX cell, RNN or Bidirectional, or its `nnx.state`, also as a dict.
 
     Args:
-      source: of linen the dict of one cell; `params`, and the `cell` of an RNN, around it are taken off.
+      source: of linen the dict of one cell; `params`, and the `cell` of an RNN, around it are taken off, and so is
+        the metadata around an array, such as that of `nn.with_partitioning`.
 
     Returns:
       LSTMParams, or BidirectionalParams for a Bidirectional.
 
     Raises:
-      ValueError: a missing key, a wrong shape, a module of another kind, or other activations.
+      ValueError: a missing key, a wrong shape, a module of another kind or of several cells, or other activations.
     """
     weights = _unwrapped(source if isinstance(source, Mapping) else _state_of(source))
     if weights.keys() == set(_DIRECTIONS):
@@ -70,7 +71,11 @@ def _unwrapped(weights: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _direction(weights: Mapping[str, Any]) -> LSTMParams:
-    flat = {"/".join(entry.key for entry in path): leaf for path, leaf in jax.tree.leaves_with_path(weights)}
+    # An array may be boxed, in an NNX variable or linen's metadata: a box is a node of the tree, and no key of a dict.
+    flat = {
+        "/".join(str(entry.key) for entry in path if isinstance(entry, jax.tree_util.DictKey)): leaf
+        for path, leaf in jax.tree.leaves_with_path(weights)
+    }
     if any(name.startswith("dense_") for name in flat):
         w_h = taken(flat, "dense_h/kernel", (None, None))
         return _params(flat, "dense_i", "dense_h", w_h.shape[0], 4 * w_h.shape[0])
@@ -110,4 +115,10 @@ def _state_of(module: Any) -> Mapping[str, Any]:
     for cell in cells:
         expect("gate_fn", cell.gate_fn, jax.nn.sigmoid, "no other is supported")
         expect("activation_fn", cell.activation_fn, jnp.tanh, "convert its nnx.state, and give lstm activation=...")
-    return nnx.to_pure_dict(nnx.state(module, nnx.Param))
+    state = nnx.state(module, nnx.Param)
+    if len(cells) > 1 and state.keys() != set(_DIRECTIONS):
+        raise ValueError(
+            f"source: expected one cell, RNN or Bidirectional, got {type(module).__name__} with {len(cells)} cells; "
+            "convert its layers one by one"
+        )
+    return state
