@@ -34,6 +34,7 @@ _DTYPES = {
     "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8",
     "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8",
 }  # fmt: skip
+_KNOWN = [np.dtype(dtype) for dtype in _DTYPES.values()]
 
 
 def save(path: Path, params: Any, config: Mapping[str, Any] | None = None) -> None:
@@ -46,14 +47,19 @@ def save(path: Path, params: Any, config: Mapping[str, Any] | None = None) -> No
 
     Raises:
       TypeError: a `config` that JSON cannot hold.
+      ValueError: an array of a dtype that `read` does not know, or two of one name.
     """
+    leaves = named(params)
+    for name, leaf in leaves.items():
+        if leaf.dtype not in _KNOWN:
+            raise ValueError(f"{name}: expected one of {', '.join(map(str, _KNOWN))}, got {leaf.dtype}")
     header = {
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
         "config": json.dumps(dict(config or {})),
         "sha256": _NO_DIGEST,
     }
-    arrays = {name: np.ascontiguousarray(leaf).reshape(leaf.shape) for name, leaf in named(params).items()}
+    arrays = {name: np.ascontiguousarray(leaf).reshape(leaf.shape) for name, leaf in leaves.items()}
     content = safetensors.numpy.save(arrays, header)
     files.write(path, _with_digest(content, _NO_DIGEST, _digest(content)))
 
@@ -101,9 +107,18 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def named(arrays: Any) -> dict[str, Array]:
-    """The leaves of a pytree by their paths, such as "lstm.w_x"."""
-    leaves = jax.tree_util.tree_leaves_with_path(arrays)
-    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+    """The leaves of a pytree by their paths, such as "lstm.w_x".
+
+    Raises:
+      ValueError: two leaves of one name, as {"a.b": 1} and {"a": {"b": 2}} give them.
+    """
+    by_name: dict[str, Array] = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(arrays):
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        if name in by_name:
+            raise ValueError(f"{name}: expected one array of this name, got two; rename a key that has a dot in it")
+        by_name[name] = leaf
+    return by_name
 
 
 def describe(arrays: Any) -> dict[str, str]:

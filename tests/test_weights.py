@@ -39,6 +39,21 @@ def test_dtypes(tmp_path, dtype):
     assert_equal(weights.load(tmp_path / "a", (array, array.T, array[:0]))[0], (array, array.T, array[:0]))
 
 
+@pytest.mark.parametrize("dtype", [jnp.float8_e4m3fn, jnp.complex64, jnp.int4])
+def test_a_dtype_that_could_not_be_read_is_not_written(tmp_path, dtype):
+    with pytest.raises(
+        ValueError, match=rf"^a\.b: expected one of float64, float32, .*, uint8, got {jnp.dtype(dtype)}$"
+    ):
+        weights.save(tmp_path / "a", {"a": {"b": jnp.zeros(3, dtype)}})
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_arrays_of_one_name_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"^a\.b: expected one array of this name, got two; rename a key"):
+        weights.save(tmp_path / "a", {"a.b": jnp.zeros(3), "a": {"b": jnp.ones(2)}})
+    assert not list(tmp_path.iterdir())
+
+
 def test_other_programs_can_read_it(path):
     arrays = safetensors.numpy.load_file(path)
     assert arrays.keys() == {"lstm.w_x", "lstm.w_h", "lstm.b", "step", "flags"}
