@@ -48,6 +48,12 @@ def test_a_fresh_model_guesses_by_frequency():
     assert loss == pytest.approx(-np.log(p[[3, 7]]).mean(), rel=1e-5)
 
 
+def test_parameters_are_float32_where_jax_has_float64():
+    with jax.enable_x64(True):
+        fresh = models.init_missing_words(jax.random.key(0), COUNTS, D)
+    assert {leaf.dtype for leaf in jax.tree.leaves(fresh)} == {np.dtype(np.float32)}
+
+
 def test_padding_says_nothing(params):
     other = np.where(MASK, IDS, (IDS + 1) % V)
     values = [

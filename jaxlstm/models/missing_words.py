@@ -7,6 +7,7 @@ taken away is what denoising autoencoders do (Vincent et al. 2008). No LSTM is n
 fraction of a language model's.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -30,13 +31,14 @@ def init_missing_words(key: Array, counts: ArrayLike, embedding_size: int) -> Mi
     """Fresh parameters, for V words met `counts` [V] times, each as likely at first as in all texts."""
     key_embedding, key_code, key_head = jax.random.split(key, 3)
     counts = jnp.asarray(counts, jnp.float32)
+    normal = partial(jax.random.normal, dtype=counts.dtype)  # float32 under jax_enable_x64 as well, as in the others
     sizes = embedding_size, len(counts)
     return MissingWordsParams(
         init_embedding(key_embedding, len(counts), embedding_size),
         # The mean of many vectors is small. This layer makes it larger, and lets the entries that matter grow together:
         # without it the vectors are learnt more slowly, and guess worse.
-        DenseParams(jax.random.normal(key_code, (embedding_size, embedding_size)), jnp.zeros(embedding_size)),
-        DenseParams(0.01 * jax.random.normal(key_head, sizes), jnp.log1p(counts) - jnp.log(jnp.sum(counts))),
+        DenseParams(normal(key_code, (embedding_size, embedding_size)), jnp.zeros(embedding_size, counts.dtype)),
+        DenseParams(0.01 * normal(key_head, sizes), jnp.log1p(counts) - jnp.log(jnp.sum(counts))),
     )
 
 
