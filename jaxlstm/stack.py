@@ -67,8 +67,10 @@ def init_stack(
       **options: for `cell.init`.
 
     Raises:
-      ValueError: no layers, a size below 1, or a merge that there is not.
+      ValueError: no layers, hidden sizes that are no sequence, a size below 1, or a merge that there is not.
     """
+    if not isinstance(hidden_sizes, Sequence):
+        raise ValueError(f"hidden_sizes: expected a sequence, one for each layer, got {hidden_sizes}")
     if not hidden_sizes:
         raise ValueError("hidden_sizes: expected at least one, got none")
     _check_merge(merge, len(hidden_sizes))
@@ -167,8 +169,10 @@ def bidirectional(
       The state of each direction, and the outputs, every one at its step.
 
     Raises:
-      ValueError: a merge that there is not, and all that `scan_cell` raises.
+      ValueError: a merge that there is not, `reverse`, and all that `scan_cell` raises.
     """
+    if "reverse" in options:
+        raise ValueError(f"reverse: expected none, both directions are walked, got {options['reverse']}")
     _check_merge(merge)
     nothing = (None, None)
     parts = zip(params, state or nothing, noise or nothing, (False, True), strict=True)

@@ -111,6 +111,17 @@ def test_errors(change, message):
     assert str(raised.value) == message
 
 
+def test_two_directions_have_no_reverse():
+    pair = BidirectionalParams(draw("gru").params, draw("gru", seed=1).params)
+    with pytest.raises(ValueError, match=r"^reverse: expected none, both directions are walked, got True$"):
+        bidirectional(cells.GRU, pair, draw("gru").xs, reverse=True)
+
+
+def test_hidden_sizes_are_a_sequence():
+    with pytest.raises(ValueError, match=r"^hidden_sizes: expected a sequence, one for each layer, got 16$"):
+        init_stack(KEY, cells.GRU, 5, 16)
+
+
 def test_a_stack_needs_a_layer():
     with pytest.raises(ValueError, match=r"^hidden_sizes: expected at least one, got none$"):
         init_stack(KEY, cells.GRU, 5, [])
