@@ -17,7 +17,8 @@ def in_segments(
     With `reverse` the last segment comes first; within one the function itself goes backwards.
     """
     steps = jax.tree.leaves(sequences)[0].shape[0]
-    if size >= steps:
+    # One segment too for a number that `jax.export` keeps symbolic: it cannot be cut, and gives the same results.
+    if not isinstance(steps, int) or size >= steps:
         return function(carry, sequences)
     segments, rest = divmod(steps, size)
     whole = segments * size

@@ -10,7 +10,7 @@ import pytest
 from cases import HOLES, LEFT_PADDED
 from problem import draw
 
-from jaxlstm import init_lstm, lstm, models
+from jaxlstm import cells, init_lstm, lstm, models, scan_cell
 from jaxlstm.deploy.model import Input, Model
 from jaxlstm.interop import BidirectionalParams, ProjectedLSTMParams
 
@@ -160,6 +160,35 @@ def test_one_stablehlo_file_serves_every_size(stablehlo, tmp_path, name):
         assert len(outputs) == len(expected) == len(model.outputs)
         for got, want in zip(outputs, expected, strict=True):
             np.testing.assert_allclose(got, want, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("conditional", [False, True])
+def test_a_composite_has_sizes_that_vary(stablehlo, conditional, reverse):
+    params = randomised(models.init_composite(KEY, 5, 4, conditional=conditional))
+    model = Model(
+        lambda params, xs, lengths: models.reconstruct_and_predict(params, xs, lengths=lengths, reverse=reverse),
+        params, XS | LENGTHS, ("rebuilt", "predicted"),
+    )  # fmt: skip
+    exported = stablehlo.exported(model)
+    for batch, time in SIZES:
+        inputs = inputs_of(model, batch, time)
+        for got, want in zip(exported.call(*inputs), model.apply(params, *inputs), strict=True):
+            assert got.shape == want.shape
+            np.testing.assert_allclose(got, want, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_segments_have_sizes_that_vary(stablehlo, reverse):
+    params = randomised(cells.GRU.init(KEY, 5, 4))
+    model = Model(
+        lambda params, xs: scan_cell(cells.GRU, params, xs, checkpoint_every=3, reverse=reverse)[1],
+        params, XS, ("ys",),
+    )  # fmt: skip
+    exported = stablehlo.exported(model)
+    for batch, time in SIZES:
+        inputs = inputs_of(model, batch, time)
+        np.testing.assert_allclose(exported.call(*inputs), model.apply(params, *inputs), rtol=0, atol=1e-6)
 
 
 def test_stablehlo_runs_without_the_library(stablehlo, tmp_path):

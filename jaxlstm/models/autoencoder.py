@@ -111,7 +111,8 @@ def _decode_conditionally(decoder: TaggerParams, code: Array, steps: int, activa
 
     state = zero_state(code.shape[:-1], decoder.lstm.w_h.shape[0], code.dtype)
     nothing = jnp.zeros((*code.shape[:-1], decoder.head.b.shape[0]), code.dtype)
-    _, outputs = jax.lax.scan(step, (state, nothing), length=steps)
+    # Over an array of that many steps, not `length=steps`, which `jax.export` may keep symbolic.
+    _, outputs = jax.lax.scan(step, (state, nothing), jnp.zeros((steps, 0)))
     return jnp.moveaxis(outputs, 0, -2)
 
 
@@ -142,7 +143,9 @@ def reconstruct_and_predict(
     """
     code = encode(params.encoder, xs, lengths=lengths, activation=activation)
     steps = xs.shape[-2]
+    # Of a T that it keeps symbolic `jax.export` cannot tell that T - 1 is a size: one step more, and it is left out.
+    ahead = steps - 1 if isinstance(steps, int) else steps
     return (
         decode(params.reconstruction, code, steps, lengths=lengths, reverse=reverse, activation=activation),
-        decode(params.prediction, code, steps - 1, activation=activation),
+        decode(params.prediction, code, ahead, activation=activation)[..., : steps - 1, :],
     )
