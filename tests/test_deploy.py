@@ -61,6 +61,7 @@ READER = randomised(models.init_classifier(KEY, 5, 4, 1, vocabulary_size=6))
 TAGGER = randomised(models.init_tagger(KEY, 5, 4, 3))
 SPELLER = randomised(models.init_language_model(KEY, 6, 4))
 SQUEEZER = randomised(models.init_autoencoder(KEY, 5, 4))
+ASKER = randomised(models.init_autoencoder(KEY, 5, 4, conditional=True))
 PAIR = randomised(BidirectionalParams(init_lstm(KEY, 5, 4), init_lstm(KEY, 5, 4)))
 
 
@@ -101,6 +102,15 @@ MODELS = {
             lambda onnx, _, graph, params, xs: onnx.decode(
                 graph, params.decoder, onnx.encode(graph, params.encoder, xs, activation=jax.nn.soft_sign), xs,
                 activation=jax.nn.soft_sign,
+            )
+        ),
+    ),
+    "conditional autoencoder": Model(
+        models.reconstruct,
+        ASKER, XS, ("rebuilt",),
+        graph_of(
+            lambda onnx, _, graph, params, xs: onnx.decode(
+                graph, params.decoder, onnx.encode(graph, params.encoder, xs), xs
             )
         ),
     ),

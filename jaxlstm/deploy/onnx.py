@@ -131,5 +131,32 @@ def decode(graph: Graph, decoder: TaggerParams, code: str, like: str, *, activat
     one = graph.constant([1], np.int64)
     steps = graph.add("Gather", graph.add("Shape", like), one, axis=0)
     shape = graph.add("Concat", one, steps, one, axis=0)
-    repeated = graph.add("Expand", graph.add("Unsqueeze", code, one), shape)
-    return tag(graph, decoder, repeated, activation=activation)
+    inputs = graph.add("Expand", graph.add("Unsqueeze", code, one), shape)
+    if decoder.lstm.w_x.shape[0] == sum(decoder.head.w.shape):  # H + D: it is conditional
+        decoder = _unconditional(decoder)
+        inputs = graph.add("Concat", inputs, _not_first(graph, like), axis=-1)
+    return tag(graph, decoder, inputs, activation=activation)
+
+
+def _unconditional(decoder: TaggerParams) -> TaggerParams:
+    """A conditional decoder as one that reads its code and a flag: 0 at the first step, 1 at every other.
+
+    The operator `LSTM` cannot read the output of the step before. But that is the head's h w + b, so that its product
+    with w_x is one of h, a part of the recurrent product, and a constant, which the flag brings in.
+    """
+    w_x, w_h, head_w, head_b = map(np.asarray, (*decoder.lstm[:2], *decoder.head))  # NumPy: float32 throughout
+    w_code, w_output = np.split(w_x, [len(w_h)])
+    w_x, w_h = np.concatenate([w_code, head_b[None] @ w_output]), w_h + head_w @ w_output
+    return decoder._replace(lstm=decoder.lstm._replace(w_x=jnp.asarray(w_x), w_h=jnp.asarray(w_h)))
+
+
+def _not_first(graph: Graph, like: str) -> str:
+    """[B, T, 1] of zeros at the first step and ones at every other."""
+    zero, one, ones = (graph.constant(value, np.int64) for value in (0, 1, [1, 1]))
+    steps = graph.add("Gather", graph.add("Shape", like), one, axis=0)
+    flags = graph.add("Min", graph.add("Range", zero, steps, one), one)  # 0, 1, 1 ..
+    flags = graph.add(
+        "Unsqueeze", graph.add("Cast", flags, to=onnx.TensorProto.FLOAT), graph.constant([0, 2], np.int64)
+    )
+    batch = graph.add("Gather", graph.add("Shape", like), graph.constant([0], np.int64), axis=0)
+    return graph.add("Expand", flags, graph.add("Concat", batch, ones, axis=0))
