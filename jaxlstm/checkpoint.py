@@ -20,6 +20,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from jaxlstm import processes
+from jaxlstm.checks import check_at_least
 from jaxlstm.errors import CheckpointError
 from jaxlstm.weights import check_form, describe
 
@@ -56,18 +57,18 @@ def load(folder: Path, like: Any) -> tuple[Any, dict[str, Any]]:
     """
     folder = folder.absolute()
     _check_undamaged(folder)
-    record = json.loads((folder / _RECORD).read_text())
-    check_form(folder, record.pop("arrays"), describe(like))
-    target = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
-    with _checkpointer() as checkpointer:
-        arrays = checkpointer.restore(folder / _ARRAYS, args=ocp.args.StandardRestore(target))
-    return jax.tree.map(jnp.asarray, arrays), record
+    return _read(folder, like)
 
 
 class Checkpoints:
-    """The last few checkpoints of a run, a sealed folder for each, named by its epoch."""
+    """The last few checkpoints of a run, a sealed folder for each, named by its epoch.
+
+    Raises:
+      ValueError: `keep` is below 1.
+    """
 
     def __init__(self, folder: Path, keep: int = 3):
+        check_at_least("keep", keep, 1)
         self.folder = folder
         self.keep = keep
 
@@ -82,19 +83,44 @@ class Checkpoints:
         return self.folder / str(epoch)
 
     def save(self, epoch: int, arrays: Any, record: dict[str, Any]) -> None:
-        """Adds a checkpoint, then removes the oldest beyond `keep`."""
+        """Adds a checkpoint, then removes what is beyond `keep`: first those of later epochs, then the oldest."""
         save(self.path(epoch), arrays, record)
-        for old in self.epochs()[: -self.keep]:
+        # One of a later epoch was damaged when this training began, or it would have gone on from there.
+        for old in sorted(self.epochs(), key=lambda other: (other <= epoch, other))[: -self.keep]:
             shutil.rmtree(self.path(old))
 
     def load_latest(self, like: Any) -> tuple[int, Any, dict[str, Any]] | None:
-        """The newest checkpoint that is not damaged; each damaged one is named in a warning. None if none is left."""
+        """The newest checkpoint that is not damaged; each damaged one is named in a warning. None if none is left.
+
+        Raises:
+          CheckpointError: it holds other arrays than `like`.
+        """
         for epoch in reversed(self.epochs()):
+            folder = self.path(epoch).absolute()
             try:
-                return epoch, *load(self.path(epoch), like)
+                _check_undamaged(folder)
             except CheckpointError as error:
                 warnings.warn(f"{error}; trying the checkpoint before it", stacklevel=2)
+                continue
+            try:
+                return epoch, *_read(folder, like)
+            except CheckpointError as error:
+                # Not passed over: training would start anew, in the place of what is here.
+                raise CheckpointError(
+                    f"{error}; this checkpoint is of another training: use another folder, or the same model and "
+                    "optimiser"
+                ) from None
         return None
+
+
+def _read(folder: Path, like: Any) -> tuple[Any, dict[str, Any]]:
+    """What an undamaged folder holds; a CheckpointError if its arrays are not in the form of `like`."""
+    record = json.loads((folder / _RECORD).read_text())
+    check_form(folder, record.pop("arrays"), describe(like))
+    target = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
+    with _checkpointer() as checkpointer:
+        arrays = checkpointer.restore(folder / _ARRAYS, args=ocp.args.StandardRestore(target))
+    return jax.tree.map(jnp.asarray, arrays), record
 
 
 def _checkpointer() -> ocp.Checkpointer:

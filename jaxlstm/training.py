@@ -114,6 +114,8 @@ def fit(
         be the same in each; the first one reads and writes the checkpoints.
 
     Raises:
+      CheckpointError: the checkpoint to resume from holds other arrays than this training, those of another
+        model or optimiser.
       DivergedError: the parameters hold a NaN or an infinity at the start or after an epoch, or a
         loss turned into one; names the epoch, the step and the last good checkpoint.
       LostProcessError: another of several processes is gone.
@@ -251,7 +253,8 @@ def _check_losses(losses: np.ndarray, first: int, checkpoints: Checkpoints | Non
     bad = np.argwhere(~np.isfinite(losses))
     if len(bad):
         epoch, step = bad[0]
-        saved = checkpoints.epochs() if checkpoints else []
+        # One of a later epoch is damaged: this training was not resumed from it.
+        saved = [number for number in checkpoints.epochs() if number <= first] if checkpoints else []
         last_good = checkpoints.path(saved[-1]) if checkpoints and saved else "none"
         raise DivergedError(
             f"the loss is {losses[epoch, step]} at epoch {first + epoch + 1}, step {step + 1}; a lower learning rate "

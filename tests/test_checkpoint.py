@@ -107,3 +107,27 @@ def test_a_checkpoint_that_was_being_written_is_passed_over(tmp_path):
     assert checkpoints.epochs() == [1]
     checkpoints.save(2, arrays(2.0), {})
     assert checkpoints.epochs() == [1, 2]
+
+
+def test_a_checkpoint_that_does_not_fit_is_no_damaged_one(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    for epoch in (1, 2):
+        checkpoints.save(epoch, {"w": jnp.zeros(2)}, {})
+    message = r"2: expected w to be float32\[3\], it is float32\[2\]; this checkpoint is of another training: use"
+    with pytest.raises(CheckpointError, match=message):
+        checkpoints.load_latest({"w": jnp.zeros(3)})
+
+
+def test_the_one_just_saved_stays_beside_damaged_ones_of_later_epochs(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for epoch in (4, 5):
+        checkpoints.save(epoch, arrays(), {})
+        (checkpoints.path(epoch) / "record.json").write_text("{")
+    for epoch, kept in ((1, [1, 5]), (2, [1, 2]), (3, [2, 3])):
+        checkpoints.save(epoch, arrays(float(epoch)), {})
+        assert checkpoints.epochs() == kept
+
+
+def test_none_to_keep_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="keep: expected at least 1, got 0"):
+        Checkpoints(tmp_path, keep=0)

@@ -9,7 +9,7 @@ import pytest
 
 from jaxlstm.batches import Batches, Stream, batches_by_length, batches_of, generated, in_order, map_batches
 from jaxlstm.checkpoint import Checkpoints
-from jaxlstm.errors import DivergedError
+from jaxlstm.errors import CheckpointError, DivergedError
 from jaxlstm.training import EarlyStopping, fit
 
 XS = np.random.default_rng(0).standard_normal((23, 3)).astype(np.float32)
@@ -92,6 +92,30 @@ def test_a_resumed_run_is_the_same_bit_for_bit(tmp_path, stop):
     assert resumed.rows == whole.rows
     np.testing.assert_array_equal(resumed.params["w"], whole.params["w"])
     assert Checkpoints(tmp_path / "whole").epochs() == [2, 4, 6]
+
+
+def test_a_resumption_with_another_optimiser_is_refused_and_harms_nothing(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    fitted = train(optimiser=optax.sgd(0.1), checkpoints=checkpoints)
+    with pytest.raises(CheckpointError, match=r"6: expected .*opt_state.*: use another folder"):
+        train(epochs=9, checkpoints=checkpoints)
+    assert checkpoints.epochs() == [4, 5, 6]
+    assert train(optimiser=optax.sgd(0.1), checkpoints=checkpoints).rows == fitted.rows
+
+
+def test_where_all_checkpoints_are_damaged_training_starts_over_and_keeps_what_it_saves(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    whole = train(checkpoints=checkpoints)
+    for epoch in checkpoints.epochs():
+        (checkpoints.path(epoch) / "record.json").write_text("{")
+    with pytest.warns(UserWarning, match="is damaged") as warned:
+        train(epochs=2, checkpoints=checkpoints)
+    assert len(warned) == 3
+    assert checkpoints.epochs() == [1, 2, 6]
+    with pytest.warns(UserWarning, match="6: record.json is damaged"):
+        resumed = train(checkpoints=checkpoints)
+    assert resumed.rows == whole.rows
+    assert checkpoints.epochs() == [4, 5, 6]
 
 
 def test_early_stopping_keeps_the_best_parameters(tmp_path):
