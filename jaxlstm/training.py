@@ -11,6 +11,7 @@ On a mesh of devices (`jaxlstm.parallel`) the loop is the same: the state lies w
 each batch is split. With several processes, all of them run the loop, and the first one writes.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -27,6 +28,7 @@ from jax.sharding import Mesh
 from jaxlstm import parallel, processes
 from jaxlstm.batches import Batches, Stream
 from jaxlstm.checkpoint import Checkpoints
+from jaxlstm.checks import check_at_least
 from jaxlstm.errors import DivergedError
 
 # (params, batch, key) -> (loss, metrics), or with a carry (params, carry, batch, key) -> (loss, (carry, metrics))
@@ -49,9 +51,16 @@ class EarlyStopping(NamedTuple):
     target: float | None = None  # stop as soon as the metric is there
 
     def best(self, rows: list[Row]) -> int:
-        """The index of the best row, the first of equals."""
-        values = [row[self.metric] for row in rows]
-        return int(np.argmax(values) if self.maximise else np.argmin(values))
+        """The index of the best row, the first of equals. A NaN is never best; where all are NaN it is the first.
+
+        Raises:
+          ValueError: the rows have no such metric.
+        """
+        for row in rows:
+            if self.metric not in row:
+                raise ValueError(f"stopping.metric: expected one of {', '.join(row)}, got {self.metric!r}")
+        values = {index: row[self.metric] for index, row in enumerate(rows) if not math.isnan(row[self.metric])}
+        return (max if self.maximise else min)(values, key=values.__getitem__, default=0)
 
     def reached(self, rows: list[Row]) -> bool:
         """Whether the best row is at the target."""
@@ -119,11 +128,15 @@ def fit(
       DivergedError: the parameters hold a NaN or an infinity at the start or after an epoch, or a
         loss turned into one; names the epoch, the step and the last good checkpoint.
       LostProcessError: another of several processes is gone.
-      ValueError: early stopping with more than one epoch in a call, a batch size that the devices do
-        not divide, or no mesh with several processes.
+      ValueError: a number of epochs out of range, early stopping with more than one epoch in a call or on
+        a metric that there is not, a batch size that the devices do not divide, or no mesh with several
+        processes.
     """
     if mesh is None and jax.process_count() > 1:
         raise ValueError(f"mesh: expected one over the {jax.process_count()} processes, got None")
+    check_at_least("epochs", epochs, 0)
+    check_at_least("epochs_per_call", epochs_per_call, 1)
+    check_at_least("checkpoint_every", checkpoint_every, 1)
     if stopping is not None and epochs_per_call != 1:
         raise ValueError(f"epochs_per_call: expected 1 with early stopping, got {epochs_per_call}")
     _check_finite(params, "initial parameters")
@@ -157,7 +170,7 @@ def fit(
             record = {"rows": rows, "seconds": time.perf_counter() - start}
             checkpoints.save(len(rows), (parallel.local(state, mesh), best), record)
         on_epochs(rows)
-    best_epoch = stopping.best(rows) + 1 if stopping else len(rows)
+    best_epoch = stopping.best(rows) + 1 if stopping and rows else len(rows)
     return Fitted(best, rows, best_epoch, time.perf_counter() - start)
 
 

@@ -144,6 +144,53 @@ def test_early_stopping_can_maximise():
     assert (fitted.best_epoch, len(fitted.rows)) == (2, 3)
 
 
+@pytest.mark.parametrize(
+    ("values", "best_epoch"), [([0.5, np.nan, 0.3, 0.2], 4), ([np.nan, np.inf, np.nan], 2), ([np.nan] * 3, 1)]
+)
+def test_early_stopping_takes_no_nan_for_the_best(values, best_epoch):
+    seen = []
+
+    def validate(params):
+        seen.append(np.asarray(params["w"]))
+        return {"loss": values[len(seen) - 1]}
+
+    stopping = EarlyStopping("validation_loss", patience=5, target=-1.0)
+    fitted = train(epochs=len(values), validate=validate, stopping=stopping)
+    assert (fitted.best_epoch, len(fitted.rows)) == (best_epoch, len(values))
+    np.testing.assert_array_equal(fitted.params["w"], seen[best_epoch - 1])
+    mirrored = [{"loss": -value} for value in values]
+    assert EarlyStopping("loss", 5, maximise=True).best(mirrored) == best_epoch - 1
+
+
+def test_a_metric_that_there_is_not_is_named_with_those_that_there_are(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    message = "stopping.metric: expected one of epoch, loss, absolute, noise, got 'los'"
+    with pytest.raises(ValueError, match=message):
+        train(stopping=EarlyStopping("los", 1), checkpoints=checkpoints)
+    train(epochs=1, checkpoints=checkpoints)
+    with pytest.raises(ValueError, match=message):  # the rows of a resumption are known at the start
+        train(stopping=EarlyStopping("los", 1), checkpoints=checkpoints)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": -1}, "epochs: expected at least 0, got -1"),
+        ({"epochs_per_call": 0}, "epochs_per_call: expected at least 1, got 0"),
+        ({"checkpoint_every": 0}, "checkpoint_every: expected at least 1, got 0"),
+    ],
+)
+def test_numbers_of_epochs_out_of_range_are_named(options, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        train(on_epochs=lambda rows: pytest.fail("began"), **options)
+
+
+def test_no_epochs_leave_the_start():
+    fitted = train(epochs=0, stopping=EarlyStopping("loss", 1))
+    assert (fitted.rows, fitted.best_epoch) == ([], 0)
+    np.testing.assert_array_equal(fitted.params["w"], np.zeros(3))
+
+
 def test_early_stopping_wants_one_epoch_in_a_call():
     with pytest.raises(ValueError, match="epochs_per_call: expected 1 with early stopping, got 2"):
         train(stopping=EarlyStopping("loss", 1), epochs_per_call=2)
