@@ -1,5 +1,7 @@
 """Losses against their formulas in NumPy, and masks that let nothing through."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -63,3 +65,33 @@ def test_what_is_masked_may_be_nan():
 
 def test_nothing_left_is_zero():
     assert losses.masked_mean(jnp.ones(3), jnp.zeros(3, bool)) == 0
+    assert losses.masked_mean(jnp.zeros(0)) == 0
+    assert losses.cross_entropy(jnp.zeros((0, 4)), jnp.zeros(0, int)) == 0
+    assert losses.squared_error(jnp.zeros((0, 4)), jnp.zeros((0, 4))) == 0
+
+
+@pytest.mark.parametrize(
+    ("function", "logits", "name", "shape"),
+    [
+        (losses.cross_entropy, LOGITS, "labels", (3, 5)),
+        (losses.binary_cross_entropy, LOGITS[..., 0], "labels", (3, 5)),
+        (losses.squared_error, LOGITS, "targets", (3, 5, 4)),
+        (losses.accuracy, LOGITS, "labels", (3, 5)),
+        (losses.binary_accuracy, LOGITS[..., 0], "labels", (3, 5)),
+    ],
+)
+def test_what_would_be_broadcast_is_named(function, logits, name, shape):
+    def message(name, expected, got):
+        return "^" + re.escape(f"{name}: expected shape {list(expected)}, got {list(got)}") + "$"
+
+    good = jnp.zeros(shape, int)
+    function(logits, good, MASK)
+    for bad in ((*shape, 1), shape[1:], (1, *shape[1:])):
+        with pytest.raises(ValueError, match=message(name, shape, bad)):
+            function(logits, jnp.zeros(bad, int))
+    for bad in ((3, 5, 1), (5,), (3, 1)):
+        with pytest.raises(ValueError, match=message("mask", (3, 5), bad)):
+            function(logits, good, jnp.ones(bad, bool))
+    for dtype in (jnp.float32, jnp.int32):
+        with pytest.raises(ValueError, match=f"^mask: expected booleans, got {dtype.dtype}$"):
+            function(logits, good, jnp.ones((3, 5), dtype))
