@@ -27,20 +27,28 @@ from jaxlstm.weights import check_form, describe
 _ARRAYS, _RECORD, _DIGESTS = "arrays", "record.json", "digests.json"
 
 
-def save(folder: Path, arrays: Any, record: dict[str, Any] | None = None) -> None:
+def save(folder: str | Path, arrays: Any, record: dict[str, Any] | None = None) -> None:
     """Writes a pytree of arrays and a JSON record to `folder`, all or nothing; an older one is replaced.
 
     Of several processes the first one writes; in the others nothing happens.
+
+    Raises:
+      TypeError: a record that JSON cannot hold.
+      ValueError: no arrays, or a record with the key "arrays", under which their shapes are kept.
     """
+    if not jax.tree.leaves(arrays):
+        raise ValueError(f"arrays: expected at least one, got {arrays}")
+    if record and "arrays" in record:
+        raise ValueError(f"record: expected no key 'arrays', which is for the arrays' shapes, got {list(record)}")
     if not processes.is_first():
         return
-    folder = folder.absolute()
+    folder = Path(folder).absolute()
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
     partial.mkdir(parents=True)
     try:
         with _checkpointer() as checkpointer:
-            checkpointer.save(partial / _ARRAYS, args=ocp.args.StandardSave(jax.tree.map(np.asarray, arrays)))
+            checkpointer.save(partial / _ARRAYS, args=ocp.args.StandardSave(jax.tree.map(_as_stored, arrays)))
         (partial / _RECORD).write_text(json.dumps({"arrays": describe(arrays), **(record or {})}))
         (partial / _DIGESTS).write_text(json.dumps(_digests(partial)))
         shutil.rmtree(folder, ignore_errors=True)
@@ -49,13 +57,13 @@ def save(folder: Path, arrays: Any, record: dict[str, Any] | None = None) -> Non
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def load(folder: Path, like: Any) -> tuple[Any, dict[str, Any]]:
+def load(folder: str | Path, like: Any) -> tuple[Any, dict[str, Any]]:
     """Reads what `save` wrote: a pytree in the form of `like` (arrays or shapes) and the record.
 
     Raises:
       CheckpointError: the folder is missing, damaged, or holds arrays of other shapes.
     """
-    folder = folder.absolute()
+    folder = Path(folder).absolute()
     _check_undamaged(folder)
     return _read(folder, like)
 
@@ -67,9 +75,9 @@ class Checkpoints:
       ValueError: `keep` is below 1.
     """
 
-    def __init__(self, folder: Path, keep: int = 3):
+    def __init__(self, folder: str | Path, keep: int = 3):
         check_at_least("keep", keep, 1)
-        self.folder = folder
+        self.folder = Path(folder)
         self.keep = keep
 
     def epochs(self) -> list[int]:
@@ -117,10 +125,20 @@ def _read(folder: Path, like: Any) -> tuple[Any, dict[str, Any]]:
     """What an undamaged folder holds; a CheckpointError if its arrays are not in the form of `like`."""
     record = json.loads((folder / _RECORD).read_text())
     check_form(folder, record.pop("arrays"), describe(like))
-    target = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like)
+    target = jax.tree.map(lambda leaf: _as_stored(np.zeros(leaf.shape, leaf.dtype)), like)
     with _checkpointer() as checkpointer:
         arrays = checkpointer.restore(folder / _ARRAYS, args=ocp.args.StandardRestore(target))
-    return jax.tree.map(jnp.asarray, arrays), record
+    return jax.tree.map(_as_saved, arrays, like), record
+
+
+def _as_stored(leaf: Any) -> np.ndarray:
+    """What orbax is given: in the place of an array without entries, which it refuses, a single zero."""
+    array = np.asarray(leaf)
+    return array if array.size else np.zeros(1, array.dtype)
+
+
+def _as_saved(stored: Any, like: Any) -> jax.Array:
+    return jnp.asarray(stored) if like.size else jnp.zeros(like.shape, like.dtype)
 
 
 def _checkpointer() -> ocp.Checkpointer:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: str | Path) -> Iterator[Path]:
     """The name of another file, to be written within; it takes the place of `path` at the end, or goes after an error.
 
     The name is this process's own, so that several may write the same file.
     """
+    path = Path(path)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         yield partial
@@ -20,7 +21,7 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def write(path: Path, content: str | bytes) -> None:
+def write(path: str | Path, content: str | bytes) -> None:
     """Writes all of a file's content."""
     with replacing(path) as partial:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)

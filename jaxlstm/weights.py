@@ -37,7 +37,7 @@ _DTYPES = {
 _KNOWN = [np.dtype(dtype) for dtype in _DTYPES.values()]
 
 
-def save(path: Path, params: Any, config: Mapping[str, Any] | None = None) -> None:
+def save(path: str | Path, params: Any, config: Mapping[str, Any] | None = None) -> None:
     """Writes a pytree of arrays to a safetensors file, all or nothing; an older file is replaced.
 
     Args:
@@ -64,7 +64,7 @@ def save(path: Path, params: Any, config: Mapping[str, Any] | None = None) -> No
     files.write(path, _with_digest(content, _NO_DIGEST, _digest(content)))
 
 
-def load(path: Path, like: Any) -> tuple[Any, dict[str, Any]]:
+def load(path: str | Path, like: Any) -> tuple[Any, dict[str, Any]]:
     """Reads what `save` wrote: a pytree in the form of `like` (arrays or shapes) and the config.
 
     Raises:
@@ -76,14 +76,14 @@ def load(path: Path, like: Any) -> tuple[Any, dict[str, Any]]:
     return jax.tree.unflatten(jax.tree.structure(like), leaves), config
 
 
-def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The arrays by name and the config.
 
     Raises:
       CheckpointError: the file is missing, cut short, altered, of a newer format version, or not one of jaxlstm.
     """
     try:
-        content = path.read_bytes()
+        content = Path(path).read_bytes()
     except OSError:
         raise CheckpointError(f"{path}: expected a safetensors file, there is none that can be read") from None
     try:
@@ -126,7 +126,7 @@ def describe(arrays: Any) -> dict[str, str]:
     return {name: f"{leaf.dtype}{list(leaf.shape)}" for name, leaf in named(arrays).items()}
 
 
-def check_form(path: Path, stored: dict[str, str], expected: dict[str, str]) -> None:
+def check_form(path: str | Path, stored: dict[str, str], expected: dict[str, str]) -> None:
     """Raises a CheckpointError that names the first array in which two descriptions differ."""
     for name in stored | expected:
         if stored.get(name) != expected.get(name):

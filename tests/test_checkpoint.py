@@ -26,6 +26,26 @@ def test_what_is_saved_comes_back(tmp_path):
     assert record == {"rows": [{"loss": 1 / 3}]}
 
 
+def test_arrays_without_entries_and_a_folder_as_text(tmp_path):
+    saved = {"nothing": jnp.zeros((2, 0, 3), jnp.bfloat16), "scalar": jnp.asarray(1.5), "none": jnp.zeros(0, jnp.int32)}
+    checkpoint.save(str(tmp_path / "a"), saved)
+    assert_equal(checkpoint.load(str(tmp_path / "a"), saved)[0], saved)
+    assert_equal(checkpoint.load(str(tmp_path / "a"), jax.eval_shape(lambda: saved))[0], saved)
+    with pytest.raises(CheckpointError, match=r"expected none to be int32\[1\], it is int32\[0\]"):
+        checkpoint.load(tmp_path / "a", saved | {"none": jnp.zeros(1, jnp.int32)})
+    checkpoints = Checkpoints(str(tmp_path / "run"))
+    checkpoints.save(1, saved, {})
+    assert checkpoints.epochs() == [1]
+
+
+def test_what_cannot_be_saved_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"^record: expected no key 'arrays', .* got \['rows', 'arrays'\]$"):
+        checkpoint.save(tmp_path / "a", arrays(), {"rows": [], "arrays": 1})
+    with pytest.raises(ValueError, match=r"^arrays: expected at least one, got \{'none': None\}$"):
+        checkpoint.save(tmp_path / "a", {"none": None})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_saving_again_replaces(tmp_path):
     checkpoint.save(tmp_path / "a", arrays(1.0))
     checkpoint.save(tmp_path / "a", arrays(2.0))

@@ -154,7 +154,7 @@ def stablehlo():
 @pytest.mark.parametrize("name", MODELS)
 def test_one_stablehlo_file_serves_every_size(stablehlo, tmp_path, name):
     model = MODELS[name]
-    stablehlo.save(tmp_path / "model.stablehlo", model)
+    stablehlo.save(str(tmp_path / "model.stablehlo"), model)
     exported = jax.export.deserialize(bytearray((tmp_path / "model.stablehlo").read_bytes()))
     assert exported.platforms == stablehlo.PLATFORMS
     # Every operation is one that JAX promises to read later, in a form that it can read now.

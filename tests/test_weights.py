@@ -54,6 +54,12 @@ def test_two_arrays_of_one_name_are_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_path_may_be_text(path):
+    text = str(path.with_name("b"))
+    weights.save(text, params(1))
+    assert_equal(weights.load(text, params())[0], params(1))
+
+
 def test_other_programs_can_read_it(path):
     arrays = safetensors.numpy.load_file(path)
     assert arrays.keys() == {"lstm.w_x", "lstm.w_h", "lstm.b", "step", "flags"}

@@ -21,7 +21,7 @@ from jaxlstm.models import ClassifierParams, PooledClassifierParams, TaggerParam
 OPSET, IR_VERSION = 17, 8  # of 2022: what the operators need, for the sake of older runtimes
 
 
-def save(path: Path, model: Model) -> None:
+def save(path: str | Path, model: Model) -> None:
     """Writes a model, once onnx's own checker has passed it.
 
     Raises:

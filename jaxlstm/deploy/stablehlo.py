@@ -17,8 +17,8 @@ from jaxlstm.deploy.model import Model
 PLATFORMS = ("cpu", "cuda", "tpu")
 
 
-def save(path: Path, model: Model, platforms: tuple[str, ...] = PLATFORMS) -> None:
-    """Writes a model; `jax.export.deserialize(bytearray(path.read_bytes())).call(*inputs)` runs it.
+def save(path: str | Path, model: Model, platforms: tuple[str, ...] = PLATFORMS) -> None:
+    """Writes a model; `jax.export.deserialize(bytearray(Path(path).read_bytes())).call(*inputs)` runs it.
 
     Args:
       path: of the file, by custom NAME.stablehlo.
