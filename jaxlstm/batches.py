@@ -16,6 +16,7 @@ from jax import Array
 from jax.sharding import Mesh
 
 from jaxlstm import parallel, processes
+from jaxlstm.checks import check_at_least
 
 # Arrays up to this size are kept on the device whole.
 DEVICE_BYTES = 2**30
@@ -148,14 +149,20 @@ def map_batches(
     The last batch is filled up with copies of the first row, so that `function` compiles once; the same
     function in a later call, with other parameters, does not compile again. With a mesh each batch, made
     larger where its devices do not divide it, is split over them; every process gives the same arrays
-    and gets all outputs.
+    and gets all outputs. Of no rows, N = 0, come outputs [0, ...].
+
+    Raises:
+      ValueError: a batch size below 1.
     """
+    check_at_least("batch_size", batch_size, 1)
     size = jax.tree.leaves(arrays)[0].shape[0]
+    if not size:  # a row of zeros to fill the batch with: the function says what its outputs look like
+        arrays = jax.tree.map(lambda leaf: np.zeros((1, *leaf.shape[1:]), leaf.dtype), arrays)
     batch_size += -batch_size % (1 if mesh is None else mesh.size)
     compiled = parallel.compiled(function, mesh)
     params = parallel.replicate(params, mesh)
     outputs = []
-    for start in range(0, size, batch_size):
+    for start in range(0, max(size, 1), batch_size):
         rows = np.arange(start, start + batch_size)
         rows[rows >= size] = 0
         own = rows if mesh is None else rows[processes.own_rows(batch_size)]

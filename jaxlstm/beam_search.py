@@ -96,12 +96,12 @@ def _beam_search(step, state, start, end, alpha, none_yet, max_length):
     def advance(now: _Search) -> _Search:
         last = jnp.where(now.t == 0, start[:, None], now.symbols[:, :, now.t - 1])
         state, logits = step(now.state, last.reshape(-1))
-        log_p = jax.nn.log_softmax(logits.astype(none_yet.dtype)).reshape(batch, beams, -1)
+        vocabulary = logits.shape[1]
+        log_p = jax.nn.log_softmax(logits.astype(none_yet.dtype)).reshape(batch, beams, vocabulary)
         log_p += now.log_p[:, :, None]
 
         # Among twice as many as there are beams, at least half go on: each beam ends in one way only.
-        vocabulary = log_p.shape[2]
-        log_p, index = jax.lax.top_k(log_p.reshape(batch, -1), 2 * beams)
+        log_p, index = jax.lax.top_k(log_p.reshape(batch, beams * vocabulary), 2 * beams)
         parent, symbol = index // vocabulary, (index % vocabulary).astype(jnp.int32)
         symbols = _rows(now.symbols, parent).at[:, :, now.t].set(symbol)
         length = now.t + 1

@@ -153,6 +153,12 @@ def test_where_fewer_sequences_exist_the_rest_scores_nothing():
     assert np.isfinite(beams.scores[:, :3]).all()
 
 
+def test_no_rows_have_no_beams():
+    step = chain([0.0, 0.55, 0.45], [0.3, 0.0, 0.7], [1.0, 0.0, 0.0])
+    beams = beam_search(step, jnp.zeros((0, 2)), start=0, end=2, max_length=5, beam_size=3)
+    assert [leaf.shape for leaf in beams] == [(0, 3, 5), (0, 3), (0, 3), (0, 3)]
+
+
 def test_bad_arguments_are_named():
     writer = draw_writer(V, 0)
     for options, message in (

@@ -347,6 +347,16 @@ def test_map_batches_is_the_function_on_the_whole(batch_size):
     )
 
 
+def test_map_batches_over_nothing_has_the_shapes_of_no_rows():
+    outputs = map_batches(lambda scale, xs: {"sums": scale * xs[0].sum(axis=1), "xs": xs}, 2.0, (XS[:0], YS[:0]), 5)
+    assert jax.tree.map(lambda leaf: leaf.shape, outputs) == {"sums": (0,), "xs": ((0, 3), (0,))}
+
+
+def test_map_batches_names_a_batch_size_out_of_range():
+    with pytest.raises(ValueError, match="batch_size: expected at least 1, got 0"):
+        map_batches(lambda scale, xs: xs, 2.0, XS, 0)
+
+
 def test_map_batches_compiles_once_for_all_parameters():
     @chex.assert_max_traces(n=1)
     def function(scale, xs):
