@@ -158,6 +158,7 @@ def map_batches(
     size = jax.tree.leaves(arrays)[0].shape[0]
     if not size:  # a row of zeros to fill the batch with: the function says what its outputs look like
         arrays = jax.tree.map(lambda leaf: np.zeros((1, *leaf.shape[1:]), leaf.dtype), arrays)
+    mesh = parallel.automatic(mesh)
     batch_size += -batch_size % (1 if mesh is None else mesh.size)
     compiled = parallel.compiled(function, mesh)
     params = parallel.replicate(params, mesh)

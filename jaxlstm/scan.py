@@ -29,7 +29,7 @@ from jaxlstm.layout import (
 )
 from jaxlstm.loop import loop
 from jaxlstm.noise import Noise, replaced, where, zoned_out
-from jaxlstm.parallel import on_each_device
+from jaxlstm.parallel import on_each_device, varying_like
 from jaxlstm.schedule import unroll_of
 from jaxlstm.segments import in_segments
 
@@ -138,6 +138,7 @@ def _run(
 
     def walk(params, over_steps, per_sequence):
         state, h_scale = per_sequence
+        state = varying_like(state, (params, over_steps, h_scale))
 
         def segment_of(state, over_steps):
             xs, *rest = over_steps

@@ -23,7 +23,7 @@ from jaxlstm.layout import (
     outputs_in_place,
     rows_in_place,
 )
-from jaxlstm.parallel import on_each_device
+from jaxlstm.parallel import on_each_device, varying_like
 from jaxlstm.recurrence import Walk, recurrence
 from jaxlstm.schedule import GPUS, chunk_of, unroll_of
 
@@ -229,6 +229,7 @@ def _run(
             chunk=chunk_of(xs, params, call.platform),
             linearised_after=call.platform in GPUS,
         )
+        state = varying_like(state, (params, xs, mask, h_scale))
         return recurrence(how, params, xs, state, mask, h_scale)
 
     per_sequence = (*flat_rows(layout, (state, h_scale)), None if name == "scan" else lengths)

@@ -132,6 +132,7 @@ def fit(
         a metric that there is not, a batch size that the devices do not divide, or no mesh with several
         processes.
     """
+    mesh = parallel.automatic(mesh)
     if mesh is None and jax.process_count() > 1:
         raise ValueError(f"mesh: expected one over the {jax.process_count()} processes, got None")
     check_at_least("epochs", epochs, 0)

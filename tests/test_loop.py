@@ -16,6 +16,7 @@ from problem import draw_like
 
 from jaxlstm.loop import loop
 from jaxlstm.products import recurrent_product
+from jaxlstm.scan import scan_cell
 
 pytestmark = pytest.mark.usefixtures("float64", "strict_ranks")
 
@@ -90,6 +91,18 @@ def test_the_gradient_of_a_recurrent_weight_is_not_carried():
 
     assert carried(scan)
     assert not carried(loop)
+
+
+@pytest.mark.parametrize("name", ["gru", "slstm"])
+def test_no_steps_have_derivatives(name):
+    cell, (params, xs, *_) = CELLS[name][0], draw(name, steps=0)
+
+    def last(params):
+        return jnp.sum(scan_cell(cell, params, xs)[0].h)
+
+    gradients = jax.grad(last)(params)
+    assert all(not leaf.any() for leaf in jax.tree.leaves(gradients))
+    assert jax.jvp(last, (params,), (params,))[1] == 0
 
 
 def test_each_device_runs_its_own_rows():
