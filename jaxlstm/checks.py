@@ -14,15 +14,29 @@ def check_at_least(name: str, value: int | None, least: int) -> None:
         raise ValueError(f"{name}: expected at least {least}, got {value}")
 
 
+def check_array(name: str, array: Any) -> None:
+    """For an array, of NumPy or JAX, or what has its shape and dtype."""
+    if not (hasattr(array, "shape") and hasattr(array, "dtype")):
+        raise ValueError(f"{name}: expected an array, got {type(array).__name__}")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """For what is known before anything is computed, and so cannot be an argument that `jax.jit` traces."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name}: expected True or False (static under jit), got {type(value).__name__}")
+
+
 def check_shape(name: str, array: Array | np.ndarray, shape: tuple[int, ...]) -> None:
     """For an array of a known shape."""
+    check_array(name, array)
     if array.shape != shape:
         raise ValueError(f"{name}: expected shape {list(shape)}, got {list(array.shape)}")
 
 
 def check_inputs(xs: Array) -> None:
     """For the inputs of whole sequences: two dimensions or more, and a floating dtype."""
-    if xs.ndim < 2:
+    check_array("xs", xs)
+    if len(xs.shape) < 2:
         raise ValueError(f"xs: expected shape [..., T, D] with at least 2 dimensions, got {list(xs.shape)}")
     if not jnp.issubdtype(xs.dtype, jnp.floating):
         raise ValueError(f"xs: expected a floating dtype, got {xs.dtype}; embed or one-hot encode symbols first")

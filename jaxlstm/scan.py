@@ -13,7 +13,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxlstm.cells.interface import Cell
-from jaxlstm.checks import check_at_least, check_inputs, check_params, check_shape, check_state
+from jaxlstm.checks import check_at_least, check_flag, check_inputs, check_params, check_shape, check_state
 from jaxlstm.implementations import current_platform
 from jaxlstm.layout import (
     Layout,
@@ -78,6 +78,8 @@ def scan_cell(
     Raises:
       ValueError: names the argument, what was expected and what came.
     """
+    check_flag("reverse", reverse)
+    check_flag("time_major", time_major)
     check_inputs(xs)
     check_params(params, xs)
     check_at_least("unroll", unroll, 1)

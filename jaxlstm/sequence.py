@@ -11,8 +11,16 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxlstm.cell import Activation, LSTMParams, LSTMState, cell_dtype, zero_state
-from jaxlstm.checks import check_at_least, check_inputs, check_params, check_shape, check_state
-from jaxlstm.implementations import Call, Choice, choose, current_capability, current_platform, module_of
+from jaxlstm.checks import (
+    check_array,
+    check_at_least,
+    check_flag,
+    check_inputs,
+    check_params,
+    check_shape,
+    check_state,
+)
+from jaxlstm.implementations import PLATFORMS, Call, Choice, choose, current_capability, current_platform, module_of
 from jaxlstm.layout import (
     Layout,
     checked_masking,
@@ -58,8 +66,9 @@ def lstm(
         Give `lengths` or `mask`, not both.
       reverse: walks from the last valid step back to the first. Outputs stay in place.
       time_major: xs is [T, ..., D], the outputs [T, ..., H] and the mask [T, ...].
-      activation: of the candidate and of the cell state; elementwise and differentiable. Name a
-        function: a fresh `lambda` at each call compiles each time.
+      activation: of the candidate and of the cell state; elementwise and differentiable, and a function
+        of its argument alone: it may not close over a value that JAX traces. Name a function: a fresh
+        `lambda` at each call compiles each time.
       unroll: steps in one iteration of the loop; more may help very small layers. None: all of a sequence
         of up to 8 steps, else 1, or on a GPU 4 or 2 if they divide T.
       h_scale: [..., H]; h_{t-1} is multiplied by it before the recurrent product, at every step:
@@ -127,9 +136,12 @@ def which_implementation(
       platform: "cpu", "cuda", "rocm" or "tpu"; that of JAX's default device by default.
 
     Raises:
-      ValueError: as `lstm`.
+      ValueError: as `lstm`, but for what depends on the values or shapes of lengths and mask; or a platform
+        that there is not.
     """
-    call = _checked_call(
+    if platform not in (None, *PLATFORMS):
+        raise ValueError(f"platform: expected one of {', '.join(map(repr, PLATFORMS))}, or None, got {platform!r}")
+    _, call = _checked_call(
         params,
         xs,
         state,
@@ -141,7 +153,7 @@ def which_implementation(
         unroll=unroll,
         h_scale=h_scale,
         platform=platform,
-    )[1]
+    )
     return choose(call, implementation)
 
 
@@ -161,6 +173,12 @@ def _checked_call(
 ) -> tuple[Layout, Call]:
     """How the arguments lie, and what of them decides between implementations; the masking's values are unchecked."""
     check_at_least("unroll", unroll, 1)
+    check_flag("reverse", reverse)
+    check_flag("time_major", time_major)
+    if not callable(activation):
+        raise ValueError(f"activation: expected a function such as jnp.tanh, got {activation!r}")
+    if lengths is not None and mask is not None:
+        raise ValueError("lengths and mask: expected at most one of them, got both")
     _check_weights(params)
     check_inputs(xs)
     check_params(params, xs)
@@ -189,6 +207,10 @@ def _checked_call(
 
 
 def _check_weights(params: LSTMParams) -> None:
+    if not isinstance(params, LSTMParams):
+        raise ValueError(f"params: expected LSTMParams, as init_lstm makes them, got {type(params).__name__}")
+    for name, leaf in params._asdict().items():
+        check_array(f"params.{name}", leaf)
     if params.w_h.ndim != 2 or params.w_h.shape[1] != 4 * params.w_h.shape[0]:
         raise ValueError(f"params.w_h: expected shape [H, 4H], got {list(params.w_h.shape)}")
     width = params.w_h.shape[1]

@@ -178,6 +178,8 @@ def test_bad_arguments_are_named_before_any_implementation():
     params, _ = described()
     with pytest.raises(ValueError, match=r"^xs: expected 128 features"):
         which_implementation(params, jax.ShapeDtypeStruct((32, 80, 7), jnp.float32), implementation="cudnn")
+    with pytest.raises(ValueError, match=r"^platform: expected one of 'cpu', 'cuda', .*, or None, got 'gpu'$"):
+        which_implementation(*described(), platform="gpu")
 
 
 def test_the_platform_is_assumed_inside_of_the_block_alone():

@@ -24,6 +24,15 @@ BAD = {
         "implementation: expected one of 'scan', 'cudnn', 'pallas', or None, got 'triton'",
     ),
     "unroll": ({"unroll": 0}, "unroll: expected at least 1, got 0"),
+    "xs-list": ({"xs": [[[0.0] * 5] * 7] * 3}, "xs: expected an array, got list"),
+    "w_h-list": ({"w_h": [[0.0] * 16] * 4}, "params.w_h: expected an array, got list"),
+    "h_scale-list": ({"h_scale": [[1.0] * 4] * 3}, "h_scale: expected an array, got list"),
+    "activation": ({"activation": "tanh"}, "activation: expected a function such as jnp.tanh, got 'tanh'"),
+    "reverse": ({"reverse": 1}, "reverse: expected True or False (static under jit), got int"),
+    "time_major-array": (
+        {"time_major": np.ones(3, bool)},
+        "time_major: expected True or False (static under jit), got ndarray",
+    ),
     "w_h-rank": ({"w_h": zeros(16)}, "params.w_h: expected shape [H, 4H], got [16]"),
     "w_h-width": ({"w_h": zeros(4, 12)}, "params.w_h: expected shape [H, 4H], got [4, 12]"),
     "w_x-rank": ({"w_x": zeros(16)}, "params.w_x: expected shape [D, 16], got [16]"),
@@ -112,6 +121,18 @@ def test_message_under_jit(name):
     changes, message = BAD[name]
     with pytest.raises(ValueError, match="^" + re.escape(message)):
         jax.jit(lambda arrays: call(arrays))(jax.tree.map(np.asarray, changes, is_leaf=lambda x: isinstance(x, list)))
+
+
+def test_flags_are_not_traced():
+    params, xs, *_ = draw()
+    with pytest.raises(ValueError, match=r"^reverse: expected True or False \(static under jit\), got \w*Tracer\b"):
+        jax.jit(lstm)(params, xs, reverse=True)
+
+
+def test_a_tuple_is_no_params():
+    params, xs, *_ = draw()
+    with pytest.raises(ValueError, match=r"^params: expected LSTMParams, as init_lstm makes them, got tuple$"):
+        lstm(tuple(params), xs)
 
 
 def test_a_tuple_is_no_state():

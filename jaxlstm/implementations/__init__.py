@@ -16,6 +16,7 @@ with xs [T, B, D], the state [B, H], lengths [B] or None, mask [T, B] or None, a
 
 from jaxlstm.implementations.choice import (
     IMPLEMENTATIONS,
+    PLATFORMS,
     Call,
     Choice,
     choose,
@@ -27,6 +28,7 @@ from jaxlstm.implementations.choice import (
 
 __all__ = [
     "IMPLEMENTATIONS",
+    "PLATFORMS",
     "Call",
     "Choice",
     "choose",

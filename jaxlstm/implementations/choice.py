@@ -14,12 +14,13 @@ import numpy as np
 from jaxlstm.cell import Activation
 
 IMPLEMENTATIONS = ("scan", "cudnn", "pallas")
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu", "interpreter")  # the last for kernels that are tried without a GPU
 
 
 class Call(NamedTuple):
     """What of a call to `lstm` decides; hashable."""
 
-    platform: str  # "cpu", "cuda", "rocm", "tpu", or "interpreter" for kernels that are tried without a GPU
+    platform: str  # one of PLATFORMS
     capability: str | None  # of the GPU, such as "9.0"; None where none is at hand
     devices: int  # of the mesh in force
     dtype: np.dtype
