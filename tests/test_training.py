@@ -218,6 +218,12 @@ def test_a_loss_that_turns_nan_is_named_with_epoch_step_and_checkpoint(tmp_path)
     with pytest.raises(DivergedError, match=rf"at epoch 3, step 4; .* last good checkpoint: {checkpoints.path(2)}$"):
         train(batches=data(3), checkpoints=checkpoints)
     assert checkpoints.epochs() == [1, 2]
+    (checkpoints.path(2) / "record.json").write_text("{")
+    with (
+        pytest.warns(UserWarning, match=r"2: record\.json is damaged"),
+        pytest.raises(DivergedError, match=rf"at epoch 2, step 4; .* last good checkpoint: {checkpoints.path(1)}$"),
+    ):
+        train(batches=data(3), checkpoints=checkpoints)
 
 
 def test_parameters_that_turn_nan_in_the_last_step_are_named():
