@@ -35,6 +35,7 @@ from experiments.declarations import (
 )
 from experiments.identifiers import ask_identifiers
 from experiments.language_models import log_p_of
+from experiments.ngram import window_log_p
 from experiments.presets import Settings, named
 from experiments.session import Options, begin, follow, run_to_ask
 from jaxlstm import losses, models, plots
@@ -88,6 +89,8 @@ class Config(Settings):
     """Epochs of the character models at the most."""
     patience: int = 4
     """Epochs without a better validation after which training stops."""
+    ngram: int = 5
+    """Order of n-gram models counted on the same text, to compare with; 0 for none."""
     seed: int = 0
     """Source of all randomness."""
 
@@ -102,6 +105,7 @@ class Config(Settings):
             raise UserError(f"--languages: expected two or more of {' '.join(LANGUAGES)}, got {self.languages}")
         if not self.lengths or self.lengths[0] < 1 or list(self.lengths) != sorted(set(self.lengths)):
             raise UserError(f"--lengths: expected numbers from 1 on, in rising order, got {self.lengths}")
+        require_at_least(self, 0, "ngram")
         require_share(self, "train_fraction", "validation_fraction")
         require_share(self, "unknown", "dropout", zero=True)
 
@@ -176,6 +180,8 @@ def main(
     texts, labels = spaced_windows(parts.test, config.lengths[-1], config.test_windows)
     scores = ask(texts)
     scores["together"] = scores["character_models"] + np.array(weights)[:, None] * scores["classifier"]
+    if config.ngram:
+        scores["ngram"] = ngram_log_p(parts.train, texts, alphabet, config.ngram)[:, np.array(config.lengths) - 1]
     prefixes = [text[:length] for text in texts for length in config.lengths]
     for name, found in ask_identifiers(prefixes, config.languages, ("lingua", "py3langid")).items():
         scores[name] = found.reshape(len(texts), len(config.lengths), -1)
@@ -348,6 +354,13 @@ def model_log_p(
         shared = np.where(ids == UNKNOWN, np.log(characters - len(alphabet.characters)), 0)
         log_p.append(map_batches(log_p_of, of_language, ids, 256) - shared)
     return np.stack(log_p, axis=-1).cumsum(axis=1)
+
+
+def ngram_log_p(train: Sequence[str], texts: Sequence[str], alphabet: Alphabet, order: int) -> np.ndarray:
+    """N texts of T characters -> log P(the first 1 .. T characters | language) [N, T, L], by n-gram models."""
+    ids = encode_all(texts, alphabet)
+    counted = ([(alphabet.encode(text), 1.0)] for text in train)
+    return np.stack([window_log_p(text, ids, order, alphabet.size) for text in counted], axis=-1).cumsum(axis=1)
 
 
 def _normalised(log_p: np.ndarray) -> np.ndarray:

@@ -68,6 +68,12 @@ PAGE = {
         "manylang_best.together_20",
         "manylang_best.together_50",
     ],
+    "5-grams, counted on the same text, by themselves": [
+        "manylang_ngram.ngram_5",
+        "manylang_ngram.ngram_10",
+        "manylang_ngram.ngram_20",
+        "manylang_ngram.ngram_50",
+    ],
     "py3langid, asked for 50 languages": [
         "manylang_best.py3langid_5",
         "manylang_best.py3langid_10",
@@ -127,7 +133,10 @@ PAGE = {
 }
 README = {
     "`echo --preset length1000`": ["echo_length1000.accuracy"],
-    "`cumsum --preset longer`": ["cumsum_longer.step_accuracy_at_100"],
+    "`cumsum --preset longer`": [
+        "cumsum_longer.step_accuracy_at_100",
+        "cumsum_longer.sequence_accuracy_at_100",
+    ],
     "`langid --preset best`": [
         "langid_best.auc",
         "langid_best.auc_with_ngram",
@@ -135,7 +144,12 @@ README = {
         "langid_best.auc_py3langid",
         "langid_best.auc_lingua",
     ],
-    "`manylang --preset best`": ["manylang_best.together_20", "manylang_best.lingua_20", "manylang_best.py3langid_20"],
+    "`manylang --preset best`": [
+        "manylang_best.together_20",
+        "manylang_ngram.ngram_20",
+        "manylang_best.lingua_20",
+        "manylang_best.py3langid_20",
+    ],
     "`sentiment --preset best`": [
         "sentiment_best.accuracy",
         "sentiment_best.accuracy_together",

@@ -141,11 +141,11 @@ MANY = [
 def test_manylang(tmp_path, data, stubs, capsys):
     settings = [*MANY, "--data-dir", str(data), "--epochs", "12", "--model-epochs", "12"]
     folder, result = run(tmp_path, *settings)
-    names = ("classifier", "character_models", "together", "lingua")
+    names = ("classifier", "character_models", "together", "ngram", "lingua")
     metrics = {f"{name}_{length}" for name in names for length in (3, 12)}
     pictures = ["accuracy.png", "closest_3.png", "closest_12.png", "learning_classifier.png", "learning_models.png"]
     check_result(folder, result, "manylang", metrics, pictures)
-    for name in names[:3]:
+    for name in names[:4]:
         assert result["metrics"][f"{name}_12"] > 0.75, name
         assert result["metrics"][f"{name}_12"] > result["metrics"][f"{name}_3"] > 0.4, name
     # The stub never says German, and of French windows finds those that have an accent.
