@@ -9,7 +9,7 @@ from types import ModuleType
 
 import tyro
 
-from experiments import export, presets
+from experiments import export, presets, session
 from experiments.session import Options
 from experiments.systems import EXPERIMENTS, QUICK, SYSTEMS
 from jaxlstm import processes
@@ -44,7 +44,8 @@ def _run(systems: Mapping[str, ModuleType], runs: Path, data_dir: Path | None, s
 
 
 def main(arguments: list[str]) -> int:
-    """Runs the command line; the exit code is 2 for whatever the user can put right."""
+    """Runs the command line; the exit code is 2 for whatever the user can put right, 130 after an interrupt."""
+    session.begun.clear()
     commands: dict[str, Callable[..., None]] = {
         "quick": quick,
         "all": all_five,
@@ -68,6 +69,10 @@ def main(arguments: list[str]) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return processes.leave(2)
+    except KeyboardInterrupt:
+        command = session.command_to_resume()
+        print(f"interrupted: {command} continues it" if command else "interrupted", file=sys.stderr)
+        return processes.leave(130)
     return 0
 
 

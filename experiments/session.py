@@ -1,6 +1,7 @@
 """What the systems share around a run: its options, how it begins or is found again, how it is followed."""
 
 import atexit
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -55,6 +56,9 @@ class Options:
             raise UserError(f"--{error}") from None
 
 
+begun: list[tuple[Run, Options]] = []  # by this command, the last one last
+
+
 def begin(system: str, config: Any, options: Options) -> Run:
     """A new run, or the one to resume; a resumed run keeps the settings it was started with.
 
@@ -65,6 +69,7 @@ def begin(system: str, config: Any, options: Options) -> Run:
     if options.resume is None:
         _check_batch_size(config, mesh)
         run = Run.create(_own_folder(options.runs), system, config)
+        begun.append((run, options))
         console.print(f"[bold]{system}[/bold]  run folder: {run.folder}")
         return run
     if processes.is_first():
@@ -77,8 +82,20 @@ def begin(system: str, config: Any, options: Options) -> Run:
     if not processes.is_first():
         run = Run.create(_own_folder(options.runs), system, type(config)(**settings))
     _check_batch_size(run.config, mesh)
+    begun.append((run, options))
     console.print(f"[bold]{system}[/bold]  resuming {run.folder}")
     return run
+
+
+def command_to_resume() -> str | None:
+    """What continues the run that was begun last; None where there is none, or it is finished."""
+    if not begun or not processes.is_first():
+        return None
+    run, options = begun[-1]
+    if (run.folder / "result.json").exists():
+        return None
+    data = [] if options.data_dir is None else ["--data-dir", str(options.data_dir)]
+    return shlex.join(["python", "-m", "experiments", run.system, "--resume", str(run.folder), *data])
 
 
 def _own_folder(runs: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -218,6 +219,23 @@ def test_a_killed_run_resumes_to_the_same_end(tmp_path, system):
     assert main([system[0], "--resume", str(folder)]) == 0
     assert json.loads((folder / "result.json").read_text())["metrics"] == expected["metrics"]
     assert (folder / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+
+
+def test_an_interrupted_run_names_the_command_that_continues_it(tmp_path, monkeypatch, capsys):
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    runs, fit = ["--runs", str(tmp_path / "a b")], echo.fit
+    monkeypatch.setattr(echo, "fit", interrupt)
+    assert main([*ECHO, "--epochs", "1", "--steps-per-epoch", "1", *runs, "--data-dir", str(tmp_path)]) == 130
+    (folder,) = (tmp_path / "a b" / "echo").iterdir()
+    command = f"python -m experiments echo --resume '{folder}' --data-dir {tmp_path}"
+    assert capsys.readouterr().err == f"interrupted: {command} continues it\n"
+    monkeypatch.setattr(echo, "fit", fit)
+    assert main(shlex.split(command)[3:]) == 0
+    monkeypatch.setattr(echo, "begin", interrupt)
+    assert main([*ECHO, *runs]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
 
 
 def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path):
