@@ -2,6 +2,7 @@
 
 import math
 import sys
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -95,6 +96,19 @@ def older(path: Path, machine: dict[str, Any], force: bool) -> results.Results:
     return old
 
 
+def make_folder(folder: Path) -> None:
+    """Makes the folder of the results, before anything is measured for it.
+
+    Raises:
+      UserError: it cannot be made, or not be written in.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UserError(f"--out: expected a folder that can be written, got {folder}: {error.strerror}") from None
+
+
 def measure_all(
     asked: list[Job], rivals: dict[str, Prepare], setting: Setting, found: results.Results, path: Path
 ) -> list[str]:
@@ -144,6 +158,7 @@ def run(options: Options) -> int:
     setting = Setting(options.implementation, mesh_of(options.devices))
     new, path = results.new_results("programs"), options.out / "results.json"
     old = older(options.compare, new["machine"], options.force) if options.compare else None
+    make_folder(options.out)
     rivals, missing = load(tuple(dict.fromkeys(options.rivals)))
     for line in missing:
         say(line)

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Collection
 from typing import Any
 
-from jaxlstm.errors import UserError
+from jaxlstm.errors import UserError, line_of
 
 
 def call(run: Callable[[Any], int | None], options: type[Any], module: str) -> int:
@@ -16,11 +16,11 @@ def call(run: Callable[[Any], int | None], options: type[Any], module: str) -> i
 
 
 def exit_code(run: Callable[[Any], int | None], options: Any) -> int:
-    """What `run(options)` returns, 0 for None; 2 after an error of the user's, 130 after an interrupt."""
+    """What `run(options)` returns, 0 for None; 2 after an error of the user's or a file's, 130 after an interrupt."""
     try:
         return run(options) or 0
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (UserError, OSError) as error:
+        print(line_of(error), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted: the results written so far are kept", file=sys.stderr)

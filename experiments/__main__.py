@@ -13,7 +13,7 @@ from experiments import export, presets, session
 from experiments.session import Options
 from experiments.systems import EXPERIMENTS, QUICK, SYSTEMS
 from jaxlstm import processes
-from jaxlstm.errors import UserError
+from jaxlstm.errors import UserError, line_of
 
 
 def quick(runs: Path = Path("runs"), data_dir: Path | None = None, seed: int = 0) -> None:
@@ -66,8 +66,8 @@ def main(arguments: list[str]) -> int:
             config=(tyro.conf.OmitArgPrefixes,),
         )
         processes.finish()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (UserError, OSError) as error:
+        print(line_of(error), file=sys.stderr)
         return processes.leave(2)
     except KeyboardInterrupt:
         command = session.command_to_resume()

@@ -11,6 +11,13 @@ class UserError(Exception):
     """Something that the user can put right; its text is one line that says how."""
 
 
+def line_of(error: UserError | OSError) -> str:
+    """What a command line prints of it, in one line."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"error: {error.filename}: {error.strerror}"
+    return f"error: {error}"
+
+
 class DataError(UserError):
     """A data set that is missing, damaged or not what it should be."""
 

@@ -21,6 +21,11 @@ ERRORS = [
     ("__main__", "--device gpu", "--device gpu: JAX finds no GPU, its device is cpu"),
     ("__main__", "--compare absent.json", f"absent.json: {NO_RESULTS}: No such file or directory"),
     ("__main__", "--compare pyproject.toml", f"pyproject.toml: {NO_RESULTS}, it is not JSON"),
+    (
+        "__main__",
+        "--out pyproject.toml",
+        "--out: expected a folder that can be written, got pyproject.toml: File exists",
+    ),
     ("cells", "--cells rnn", f"--cells: expected some of {CELLS}, got rnn"),
     ("cells", "--regularised rnn", f"--regularised: expected some of {CELLS}, got rnn"),
     ("cells", "--rounds 0", "--rounds: expected at least 1, got 0"),
@@ -52,10 +57,15 @@ def test_an_error_is_one_line(name, arguments, line, monkeypatch, capsys):
     assert (shown.out, shown.err) == ("", f"error: {line}\n")
 
 
-def test_exit_codes(capsys):
+def test_exit_codes(tmp_path, capsys):
     def interrupted(options):
         raise KeyboardInterrupt
 
+    def unwritable(options):
+        (tmp_path / "absent" / "file").touch()
+
+    assert command.exit_code(unwritable, ()) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path}/absent/file: No such file or directory\n"
     assert command.exit_code(lambda options: None, ()) == 0
     assert command.exit_code(lambda options: 1, ()) == 1
     assert command.exit_code(interrupted, ()) == 130

@@ -266,6 +266,13 @@ def test_bad_settings_are_named(tmp_path, capsys):
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    line = error_of(capsys, *ECHO, "--runs", str(tmp_path / "file"))
+    assert line.startswith(f"error: {tmp_path}/file/echo")
+    assert line.endswith(": Not a directory")
+
+
 @pytest.mark.parametrize(("examples", "devices", "expected"), [(100, 4, 32), (30, 4, 28), (30, 1, 30), (4, 4, 4)])
 def test_a_batch_holds_as_many_examples_as_the_devices_divide(examples, devices, expected):
     options = SimpleNamespace(mesh=None if devices == 1 else SimpleNamespace(size=devices))
