@@ -14,6 +14,7 @@ files allows. `--preset pretrained` learns the word vectors from all reviews fir
 self_trained` then learns again, from all reviews, those without a label too (`experiments/self_training.py`).
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -125,6 +126,11 @@ class Config(Settings):
         require_at_least(self, 0, "pretraining_epochs", "pretraining_skipped", "self_training_rounds")
         require_at_least(self, 1, "pretraining_batch_size", "self_training_epochs")
         require_at_least(self, imdb.FIRST_WORD + 1, "num_words")
+        # One review to learn from, and one to choose the epoch on.
+        fewest = math.ceil(1 / min(self.validation_fraction, 1 - self.validation_fraction))
+        for name, minimum in {"max_reviews": fewest, "labelled": fewest, "unlabelled": 0}.items():
+            if getattr(self, name) is not None:
+                require_at_least(self, minimum, name)
         if self.pretraining_epochs and self.pretraining_skipped >= self.num_words - imdb.FIRST_WORD:
             raise UserError(
                 f"--pretraining-skipped: expected less than {self.num_words - imdb.FIRST_WORD}, the number of words, "

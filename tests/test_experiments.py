@@ -261,6 +261,11 @@ def test_bad_settings_are_named(tmp_path, capsys):
     line = error_of(capsys, "sentiment", "--pooled", "--self-training-rounds", "1", *runs)
     assert line == "error: --self-training-rounds: expected --bag-of-words beside it, the other teacher"
     assert error_of(capsys, "sentiment", "--models", "0", *runs) == "error: --models: expected at least 1, got 0"
+    for option in ("--max-reviews", "--labelled"):
+        line = error_of(capsys, "sentiment", option, "3", "--validation-fraction", "0.75", *runs)
+        assert line == f"error: {option}: expected at least 4, got 3"
+    line = error_of(capsys, "sentiment", "--unlabelled", "-1", *runs)
+    assert line == "error: --unlabelled: expected at least 0, got -1"
     line = error_of(capsys, "sentiment", "--dropout", "1", *runs)
     assert line == "error: --dropout: expected 0 or more and less than 1, got 1.0"
     assert not (tmp_path / "runs").exists()

@@ -52,6 +52,12 @@ def test_sentiment(tmp_path, reviews, capsys):
         assert capsys.readouterr().out.startswith(verdict)
 
 
+def test_sentiment_of_the_fewest_reviews(tmp_path, reviews):
+    few = ["--data-dir", str(reviews), "--num-words", "20", "--length", "8", "--max-reviews", "10", "--epochs", "1"]
+    _, result = run(tmp_path, "sentiment", *few, "--hidden-size", "4", "--embedding-size", "4")
+    assert 0 <= result["metrics"]["accuracy"] <= 1
+
+
 def test_sentiment_pooled(tmp_path, reviews, capsys):
     folder, result = run(
         tmp_path, "sentiment", "--preset", "best", "--data-dir", str(reviews), "--num-words", "20", "--length", "8",
