@@ -13,7 +13,10 @@ from functools import wraps
 from types import ModuleType
 from typing import TypeVar
 
+from experiments.checks import option
 from jaxlstm.errors import UserError
+
+POSITIVE = ("learning_rate", "classifier_rate", "model_rate", "pretraining_rate", "clip")  # where a system has them
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,10 @@ class Settings:
             value = getattr(self, field.name)
             if isinstance(value, list):  # as JSON gives back a tuple
                 object.__setattr__(self, field.name, tuple(value))
+            if field.name in POSITIVE and value <= 0:
+                raise UserError(f"{option(field.name)}: expected more than 0, got {value}")
+            if field.name == "seed" and not 0 <= value < 2**32:
+                raise UserError(f"--seed: expected 0 to {2**32 - 1}, got {value}")
 
 
 Config = TypeVar("Config", bound=Settings)

@@ -278,6 +278,18 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, capsys):
     assert line.endswith(": Not a directory")
 
 
+@pytest.mark.parametrize("system", EXPERIMENTS.values(), ids=EXPERIMENTS)
+def test_every_system_checks_its_seed_and_its_rates(system):
+    for seed in (-1, 2**32):
+        with pytest.raises(UserError, match=f"^--seed: expected 0 to 4294967295, got {seed}$"):
+            system.Config(seed=seed)
+    assert system.Config(seed=2**32 - 1)
+    for field in asdict(system.Config()):
+        if field.endswith("_rate") or field == "clip":
+            with pytest.raises(UserError, match=f"^--{field.replace('_', '-')}: expected more than 0, got 0.0$"):
+                system.Config(**{field: 0.0})
+
+
 @pytest.mark.parametrize(("examples", "devices", "expected"), [(100, 4, 32), (30, 4, 28), (30, 1, 30), (4, 4, 4)])
 def test_a_batch_holds_as_many_examples_as_the_devices_divide(examples, devices, expected):
     options = SimpleNamespace(mesh=None if devices == 1 else SimpleNamespace(size=devices))
