@@ -39,6 +39,10 @@ class Options:
     process: int = 0
     """Which one this is, counted from 0; the first one writes."""
 
+    def __post_init__(self) -> None:
+        if self.data_dir is not None and not self.data_dir.expanduser().exists():
+            raise UserError(f"--data-dir: expected a file or folder with the data set, {self.data_dir} does not exist")
+
     @cached_property
     def mesh(self) -> Mesh | None:
         """What to train on; asked for before JAX is first used, it makes CPU devices and joins the processes."""

@@ -340,6 +340,13 @@ def test_missing_data_is_named_and_leaves_nothing(tmp_path, capsys, system, file
     assert not list((tmp_path / "runs").glob("*/*"))
 
 
+@pytest.mark.parametrize("command", ["quick", "all", "langid"])
+def test_a_data_dir_that_does_not_exist_is_refused_at_once(tmp_path, capsys, command):
+    line = error_of(capsys, command, "--data-dir", str(tmp_path / "absent"), "--runs", str(tmp_path / "runs"))
+    assert line == f"error: --data-dir: expected a file or folder with the data set, {tmp_path}/absent does not exist"
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_preset_is_where_the_other_settings_set_out_from(tmp_path, monkeypatch, capsys):
     small = echo.Config(length=8, num_symbols=6, hidden_size=5, epochs=1, steps_per_epoch=2, test_size=30)
     monkeypatch.setattr(echo, "PRESETS", named(original=echo.Config(), small=small))
