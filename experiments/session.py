@@ -111,9 +111,14 @@ def _own_folder(runs: Path) -> Path:
 
 
 def _check_batch_size(config: Any, mesh: Mesh | None) -> None:
-    size = getattr(config, "batch_size", 1)  # of the autoencoder, which learns from one sequence
-    if mesh is not None and size % mesh.size:
-        raise UserError(f"--batch-size: expected a multiple of {mesh.size}, the number of devices, got {size}")
+    if mesh is None or mesh.size == 1:
+        return
+    if not hasattr(config, "batch_size"):  # the autoencoder
+        raise UserError(f"--devices: expected one device, this system learns from one sequence, got {mesh.size}")
+    if config.batch_size % mesh.size:
+        raise UserError(
+            f"--batch-size: expected a multiple of {mesh.size}, the number of devices, got {config.batch_size}"
+        )
 
 
 def batch_size_for(examples: int, config: Any, options: Options) -> int:

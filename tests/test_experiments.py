@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 from commands import check_result, error_of, rows_of, run
 
-from experiments import cumsum, echo
+from experiments import autoencoder, cumsum, echo
 from experiments.__main__ import main
 from experiments.presets import named
-from experiments.session import batch_size_for
+from experiments.session import batch_size_for, begin
 from experiments.systems import EXPERIMENTS, QUICK, SYSTEMS
 from jaxlstm.data.sample import load_sample
 from jaxlstm.errors import UserError
@@ -300,6 +300,13 @@ def test_fewer_examples_than_devices_are_named():
     options = SimpleNamespace(mesh=SimpleNamespace(size=4))
     with pytest.raises(UserError, match=r"^--devices: expected at most 3, the number of examples, got 4$"):
         batch_size_for(3, SimpleNamespace(batch_size=32), options)
+
+
+def test_the_autoencoder_runs_on_one_device():
+    options = SimpleNamespace(mesh=SimpleNamespace(size=2), resume=None)
+    expected = "--devices: expected one device, this system learns from one sequence, got 2"
+    with pytest.raises(UserError, match=f"^{expected}$"):
+        begin("autoencoder", autoencoder.Config(), options)
 
 
 def test_a_diverging_run_is_named(tmp_path, capsys):
