@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import wraps
 from types import ModuleType
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from experiments.checks import option
 from jaxlstm.errors import UserError
@@ -56,6 +56,8 @@ def main_of(system: ModuleType, arguments: Sequence[str]) -> Callable[..., None]
     name = parser.parse_known_args(arguments)[0].preset
     if name not in system.PRESETS:
         raise UserError(f"--preset: expected one of {', '.join(system.PRESETS)}, got {name!r}")
+
+    system.Config.__annotations__["preset"] = Literal[tuple(system.PRESETS)]  # so that --help lists them
 
     @wraps(system.main)
     def main(*arguments, **options) -> None:

@@ -365,6 +365,13 @@ def test_a_preset_is_where_the_other_settings_set_out_from(tmp_path, monkeypatch
     assert error_of(capsys, "cumsum", "--preset") == "error: --preset: expected one of original, longer, got ''"
 
 
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_help_lists_the_presets(name, capsys):
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    assert f"--preset {{{','.join(EXPERIMENTS[name].PRESETS)}}}" in capsys.readouterr().out
+
+
 def test_every_system_has_its_original_settings_as_the_default():
     for system in EXPERIMENTS.values():
         assert system.PRESETS["original"] == system.Config()
