@@ -28,8 +28,8 @@ def show_parameters(title: str, params: Any) -> None:
 
 
 def show_result(result: dict[str, Any]) -> None:
-    """Ours beside the original figure, where there is an original; `result` is what `Run.finish` returns."""
-    table = Table("figure", "ours", title=f"{result['system']}: {result['seconds']:.1f} s of training")
+    """What was measured, beside the original where there is one; `result` is what `Run.finish` returns."""
+    table = Table("figure", "measured", title=f"{result['system']}: {result['seconds']:.1f} s of training")
     if result["original"]:
         table.add_column("original")
     for name, value in result["metrics"].items():

@@ -14,6 +14,17 @@ def test_validation_stands_in_brackets():
     assert reporting.metrics_line({"epoch": 1, "loss": 2.0}) == "loss 2"
 
 
+def test_the_result_stands_beside_the_original(monkeypatch):
+    file = io.StringIO()
+    monkeypatch.setattr(reporting, "console", Console(file=file, width=80))
+    metrics = {"auc": 0.9, "kmeansad_auc": 0.8}
+    reporting.show_result({"system": "anomalies", "seconds": 1.0, "metrics": metrics, "original": {"auc": 0.7}})
+    rows = [line.split() for line in file.getvalue().replace("│", " ").replace("┃", " ").splitlines()]
+    assert ["figure", "measured", "original"] in rows
+    assert ["auc", "0.9", "0.7"] in rows
+    assert ["kmeansad_auc", "0.8", "not", "reported"] in rows
+
+
 def test_a_line_holds_time_and_metrics(monkeypatch):
     file = io.StringIO()
     monkeypatch.setattr(reporting, "console", Console(file=file, width=80, force_terminal=True, color_system=None))
