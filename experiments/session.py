@@ -78,10 +78,7 @@ def begin(system: str, config: Any, options: Options) -> Run:
         return run
     if processes.is_first():
         run = Run.open(options.resume, system, type(config))
-        if config not in (type(config)(), run.config):
-            raise UserError(
-                f"--resume: {options.resume} keeps the settings it was started with; give no other settings"
-            )
+        _check_settings("--resume", config, run)
     settings = processes.from_first(asdict(run.config) if processes.is_first() else None)
     if not processes.is_first():
         run = Run.create(_own_folder(options.runs), system, type(config)(**settings))
@@ -100,6 +97,11 @@ def command_to_resume() -> str | None:
         return None
     data = [] if options.data_dir is None else ["--data-dir", str(options.data_dir)]
     return shlex.join(["python", "-m", "experiments", run.system, "--resume", str(run.folder), *data])
+
+
+def _check_settings(option: str, given: Any, run: Run) -> None:
+    if given not in (type(given)(), run.config):
+        raise UserError(f"{option}: {run.folder} keeps the settings it was started with; give no other settings")
 
 
 def _own_folder(runs: Path) -> Path:
@@ -145,10 +147,18 @@ def follow(run: Run, epochs: int, model: str = "") -> Iterator[Callable[[list[Ro
         yield on_epochs
 
 
-def run_to_ask(system: str, config_type: type, predict: str | None, folder: Path | None) -> tuple[Run, str] | None:
-    """The finished run of --from, and the text of --predict to ask it about; None without both, to train instead."""
+def run_to_ask(
+    system: str, config_type: type, predict: str | None, folder: Path | None, given: Any = None
+) -> tuple[Run, str] | None:
+    """The finished run of --from, and the text of --predict to ask it about; None without both, to train instead.
+
+    The run keeps its own settings, so that others must not be given.
+    """
     if predict is None and folder is None:
         return None
     if predict is None or folder is None:
         raise UserError("--predict and --from: expected both, a text and the folder of a finished run")
-    return Run.open(folder, system, config_type), predict
+    run = Run.open(folder, system, config_type)
+    if given is not None:
+        _check_settings("--from", given, run)
+    return run, predict

@@ -331,6 +331,13 @@ def test_resuming_with_other_settings_is_refused(tmp_path, capsys):
     assert "keeps the settings it was started with" in line
 
 
+@pytest.mark.parametrize("system", ["langid", "sentiment"])
+def test_asking_with_other_settings_is_refused(tmp_path, capsys, system):
+    folder = Run.create(tmp_path, system, EXPERIMENTS[system].Config()).folder
+    line = error_of(capsys, system, "--predict", "a", "--from", str(folder), "--epochs", "3")
+    assert line == f"error: --from: {folder} keeps the settings it was started with; give no other settings"
+
+
 def test_predict_wants_a_text_and_a_run(tmp_path, capsys):
     line = error_of(capsys, "langid", "--predict", "text")
     assert line == "error: --predict and --from: expected both, a text and the folder of a finished run"
