@@ -136,7 +136,7 @@ def main(
         predict: A text to identify with the models of a finished run, named by --from; nothing is trained.
         from_: The folder of that run.
     """
-    if asked := run_to_ask("langid", Config, predict, from_, config):
+    if asked := run_to_ask("langid", config, predict, from_):
         identify(*asked)
         return
     # Before there is a folder that a missing file would leave empty.

@@ -144,7 +144,7 @@ def main(
         predict: A text to identify with the classifier of a finished run, named by --from; nothing is trained.
         from_: The folder of that run.
     """
-    if asked := run_to_ask("manylang", Config, predict, from_):
+    if asked := run_to_ask("manylang", config, predict, from_):
         identify(*asked)
         return
     if options.resume is None:

@@ -200,7 +200,7 @@ def main(
         predict: A review to judge with the model of a finished run, named by --from; nothing is trained.
         from_: The folder of that run.
     """
-    if asked := run_to_ask("sentiment", Config, predict, from_, config):
+    if asked := run_to_ask("sentiment", config, predict, from_):
         judge(*asked)
         return
     # Before there is a folder that missing data would leave empty.

@@ -147,9 +147,7 @@ def follow(run: Run, epochs: int, model: str = "") -> Iterator[Callable[[list[Ro
         yield on_epochs
 
 
-def run_to_ask(
-    system: str, config_type: type, predict: str | None, folder: Path | None, given: Any = None
-) -> tuple[Run, str] | None:
+def run_to_ask(system: str, config: Any, predict: str | None, folder: Path | None) -> tuple[Run, str] | None:
     """The finished run of --from, and the text of --predict to ask it about; None without both, to train instead.
 
     The run keeps its own settings, so that others must not be given.
@@ -158,7 +156,6 @@ def run_to_ask(
         return None
     if predict is None or folder is None:
         raise UserError("--predict and --from: expected both, a text and the folder of a finished run")
-    run = Run.open(folder, system, config_type)
-    if given is not None:
-        _check_settings("--from", given, run)
+    run = Run.open(folder, system, type(config))
+    _check_settings("--from", config, run)
     return run, predict
