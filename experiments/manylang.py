@@ -181,7 +181,7 @@ def main(
     scores = ask(texts)
     scores["together"] = scores["character_models"] + np.array(weights)[:, None] * scores["classifier"]
     if config.ngram:
-        scores["ngram"] = ngram_log_p(parts.train, texts, alphabet, config.ngram)[:, np.array(config.lengths) - 1]
+        scores["ngram"] = ngram_model_log_p(parts.train, texts, alphabet, config.ngram)[:, np.array(config.lengths) - 1]
     prefixes = [text[:length] for text in texts for length in config.lengths]
     for name, found in ask_identifiers(prefixes, config.languages, ("lingua", "py3langid")).items():
         scores[name] = found.reshape(len(texts), len(config.lengths), -1)
@@ -356,7 +356,7 @@ def model_log_p(
     return np.stack(log_p, axis=-1).cumsum(axis=1)
 
 
-def ngram_log_p(train: Sequence[str], texts: Sequence[str], alphabet: Alphabet, order: int) -> np.ndarray:
+def ngram_model_log_p(train: Sequence[str], texts: Sequence[str], alphabet: Alphabet, order: int) -> np.ndarray:
     """N texts of T characters -> log P(the first 1 .. T characters | language) [N, T, L], by n-gram models."""
     ids = encode_all(texts, alphabet)
     counted = ([(alphabet.encode(text), 1.0)] for text in train)

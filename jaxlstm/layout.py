@@ -36,6 +36,13 @@ def layout_of(xs: Array, time_major: bool) -> Layout:
     return Layout(time_axis, xs.shape[time_axis], batch_shape)
 
 
+def masking_of(lengths: ArrayLike | None, mask: ArrayLike | None) -> str | None:
+    """Which of them is given, "lengths" or "mask", or None; raises ValueError where both are."""
+    if lengths is not None and mask is not None:
+        raise ValueError("lengths and mask: expected at most one of them, got both")
+    return "lengths" if lengths is not None else None if mask is None else "mask"
+
+
 def checked_masking(
     layout: Layout, lengths: ArrayLike | None, mask: ArrayLike | None
 ) -> tuple[Array | None, Array | None]:
@@ -44,8 +51,7 @@ def checked_masking(
     Raises:
       ValueError: both are given, or one of another shape or dtype, or lengths outside 0 to T.
     """
-    if lengths is not None and mask is not None:
-        raise ValueError("lengths and mask: expected at most one of them, got both")
+    masking_of(lengths, mask)
     if lengths is not None:
         return _checked_lengths(lengths, layout), None
     return None, None if mask is None else checked_steps("mask", mask, layout, "True where a step is valid")

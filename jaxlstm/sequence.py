@@ -28,6 +28,7 @@ from jaxlstm.layout import (
     flat_mask,
     flat_rows,
     layout_of,
+    masking_of,
     outputs_in_place,
     rows_in_place,
 )
@@ -177,8 +178,7 @@ def _checked_call(
     check_flag("time_major", time_major)
     if not callable(activation):
         raise ValueError(f"activation: expected a function such as jnp.tanh, got {activation!r}")
-    if lengths is not None and mask is not None:
-        raise ValueError("lengths and mask: expected at most one of them, got both")
+    masking = masking_of(lengths, mask)
     _check_weights(params)
     check_inputs(xs)
     check_params(params, xs)
@@ -198,7 +198,7 @@ def _checked_call(
         steps=layout.steps,
         inputs=xs.shape[-1],
         hidden=hidden,
-        masking="lengths" if lengths is not None else None if mask is None else "mask",
+        masking=masking,
         reverse=reverse,
         activation=activation,
         scaled=h_scale is not None,

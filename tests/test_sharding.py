@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compare import assert_close
 from jax.sharding import AxisType, Mesh
 from jax.sharding import PartitionSpec as P
 
@@ -44,17 +45,13 @@ def with_gradients(run):
     return jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
 
 
-def assert_close(got, expected):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), got, expected)
-
-
 def check_explicit_mesh(name):
     run, (params, xs, lengths) = problem(name)
     expected = with_gradients(run)(params, xs, lengths)
     with jax.set_mesh(jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Explicit,))):
         split = [jax.device_put(array, P("data")) for array in (xs, lengths)]
         assert jax.typeof(run(params, *split)[1]).sharding.spec == P("data", None, None)
-        assert_close(with_gradients(run)(params, *split), expected)
+        assert_close(with_gradients(run)(params, *split), expected, 1e-6)
         assert "all-gather" not in with_gradients(run).lower(params, *split).compile().as_text()
 
 
@@ -63,7 +60,7 @@ def check_shard_map(name):
     expected = with_gradients(run)(params, xs, lengths)
     mesh = Mesh(np.array(jax.devices()), ("data",))
     each = jax.shard_map(run, mesh=mesh, in_specs=(P(), P("data"), P("data")), out_specs=P("data"))
-    assert_close(with_gradients(each)(params, xs, lengths), expected)
+    assert_close(with_gradients(each)(params, xs, lengths), expected, 1e-6)
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -85,7 +82,7 @@ def test_parameters_that_differ_on_each_device():
         return run(jax.tree.map(lambda leaf: leaf[0], models), xs, lengths)[1][None]
 
     ys = jax.shard_map(one, mesh=mesh, in_specs=(P("model"), P()), out_specs=P("model"))(models, xs)
-    assert_close(ys[0], run(params, xs, lengths)[1])
+    assert_close(ys[0], run(params, xs, lengths)[1], 1e-6)
 
 
 def test_on_two_devices():
@@ -111,7 +108,7 @@ def test_a_mesh_that_jax_makes_serves_for_batches():
         return run(params, *batch)[1]
 
     got = map_batches(outputs, arguments[0], arguments[1:], 2, mesh)
-    assert_close(got, run(*arguments)[1])
+    assert_close(got, run(*arguments)[1], 1e-6)
 
 
 def test_a_mesh_of_another_axis_is_refused():

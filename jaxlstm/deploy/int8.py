@@ -61,7 +61,7 @@ def _quantised(path: Any, leaf: Array) -> Any:
         raise ValueError(f"{name}: expected finite weights, got some that are not")
     wide = leaf.astype(cell_dtype(leaf.dtype))  # bfloat16 has too few digits to tell 127 steps apart
     scale = (jnp.abs(wide).max(axis=tuple(range(leaf.ndim - 1))) / 127).astype(leaf.dtype)
-    scale = jnp.where(scale > 0, scale, 1).astype(leaf.dtype)
+    scale = jnp.where(scale > 0, scale, 1)
     q = jnp.round(wide / jnp.broadcast_to(scale, leaf.shape).astype(wide.dtype))
     # Beyond 127 only where a scale of float16 is so small that it has lost its digits; int8 would turn that over.
     return Int8(jnp.clip(q, -127, 127).astype(jnp.int8), scale)
