@@ -16,6 +16,12 @@ hypothesis.settings.load_profile("deterministic")
 # JAX_COMPILATION_CACHE_DIR set, all of them together make the second run several times faster.
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
+# A cache for each process of pytest-xdist, and the programs that its tests start: JAX writes an entry in place, and
+# another process that reads it half-written warns, which is an error here.
+if (compiled := jax.config.jax_compilation_cache_dir) and (worker := os.environ.get("PYTEST_XDIST_WORKER")):
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(compiled) / worker)
+    jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+
 # And compiling takes more of the tests' time than running: without LLVM's expensive passes it takes two thirds of it.
 # In the programs that the tests start as well, whose results are compared to the bit.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
