@@ -12,7 +12,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from test_experiments import check_result, error_of, rows_of, run
 
-from experiments import declarations, identifiers, langid, manylang
+from experiments import declarations, identifiers, judges, langid, manylang, manylang_models
 from experiments.__main__ import main
 from experiments.bilingual import Parts
 from experiments.language_models import score_of
@@ -141,11 +141,11 @@ MANY = [
 def test_manylang(tmp_path, data, stubs, capsys):
     settings = [*MANY, "--data-dir", str(data), "--epochs", "12", "--model-epochs", "12"]
     folder, result = run(tmp_path, *settings)
-    names = ("classifier", "character_models", "together", "ngram", "lingua")
+    names = ("classifier", "character_models", "together", "ngram", "with_ngram", "lingua")
     metrics = {f"{name}_{length}" for name in names for length in (3, 12)}
     pictures = ["accuracy.png", "closest_3.png", "closest_12.png", "learning_classifier.png", "learning_models.png"]
     check_result(folder, result, "manylang", metrics, pictures)
-    for name in names[:4]:
+    for name in names[:5]:
         assert result["metrics"][f"{name}_12"] > 0.75, name
         assert result["metrics"][f"{name}_12"] > result["metrics"][f"{name}_3"] > 0.4, name
     # The stub never says German, and of French windows finds those that have an accent.
@@ -182,15 +182,15 @@ def test_manylang_names_bad_settings(tmp_path, data, capsys):
 def test_the_characters_that_a_model_does_not_tell_apart_share_one_probability():
     """So that over all characters there are, its probabilities sum to one."""
     alphabets = [Alphabet("ab"), Alphabet("abcdef")]
-    params = manylang.init_models(KEY, alphabets, SimpleNamespace(model_size=4))
+    params = manylang_models.init_models(KEY, alphabets, SimpleNamespace(model_size=4))
     # Both models are as wide as the larger alphabet; take from the first what it never meets.
     head = params.head._replace(b=params.head.b.at[0, 4:].set(-1e9).at[:, START].set(-1e9))
     params = params._replace(head=head)
-    log_p = manylang.model_log_p(params, list("abcdefgh"), alphabets, characters=8)
+    log_p = manylang_models.model_log_p(params, list("abcdefgh"), alphabets, characters=8)
     assert log_p.shape == (8, 1, 2)
     np.testing.assert_allclose(np.exp(log_p[:, 0]).sum(axis=0), 1, rtol=1e-5)
     np.testing.assert_allclose(log_p[2:, 0, 0], log_p[2, 0, 0])
-    longer = manylang.model_log_p(params, ["ab", "gb"], alphabets, characters=8)
+    longer = manylang_models.model_log_p(params, ["ab", "gb"], alphabets, characters=8)
     np.testing.assert_allclose(longer[:, 0], log_p[[0, 6], 0], rtol=1e-5)
     one = jax.tree.map(lambda leaf: leaf[1], params)
     expected = models.log_probabilities(one, jnp.array([2, 3]), START).sum()
@@ -243,5 +243,4 @@ def test_the_classifier_counts_where_it_helps():
     labels = np.array([0, 1])
     of_models = np.array([[[-2.0, -1.0], [0.0, -1.0]], [[-1.0, 0.0], [-1.0, 0.0]]])
     of_classifier = np.array([[[0.0, -2.5], [-9.0, 0.0]], [[-1.0, 0.0], [0.0, -9.0]]])
-    scores = {"classifier": of_classifier, "character_models": of_models}
-    assert manylang.weights_of_the_classifier(scores, labels) == [0.5, 0.0]
+    assert judges.weights_beside(of_models, of_classifier, labels) == [0.5, 0.0]

@@ -2,12 +2,14 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
 from experiments import vowels
 from experiments.__main__ import main
+from jaxlstm import models
 from jaxlstm.data import series as data
 
 RNG = np.random.default_rng(0)
@@ -48,7 +50,9 @@ def test_measures_leave_the_padding_out(spoken):
     assert not test.xs[~vowels.valid_steps(test)].any()
 
 
-def test_vowels(tmp_path, spoken):
+def test_vowels(tmp_path, spoken, monkeypatch):
+    judged, classified = [], vowels.classified
+    monkeypatch.setattr(vowels, "classified", lambda *args: judged.append(args[0]) or classified(*args))
     settings = ["--variants", "reverse", "composite-conditional", "--hidden-size", "6", "--epochs", "3"]
     assert main(["vowels", *settings, "--batch-size", "8", "--no-baselines", "--runs", str(tmp_path)]) == 0
     (folder,) = (tmp_path / "vowels").iterdir()
@@ -56,6 +60,15 @@ def test_vowels(tmp_path, spoken):
     assert metrics["moments_accuracy"] > 0.8
     best = max(("reverse", "composite-conditional"), key=lambda name: metrics[f"{name}_cross_validated"])
     assert metrics["accuracy"] == metrics[f"{best}_accuracy"]
+    assert metrics["cross_validated"] == metrics[f"{best}_cross_validated"]
+    # Two variants, the control and the moments; the control's encoder is as it was drawn.
+    codes = judged[2]
+    assert len(judged) == 4
+    assert metrics["untrained_cross_validated"] > 0.5
+    key = jax.random.split(jax.random.key(0), 3)[2]
+    drawn = vowels.init(key, "reverse", 2, 6)
+    xs, lengths, _ = vowels.standardised(*spoken)[0]
+    np.testing.assert_allclose(codes, models.encode(drawn.encoder, xs, lengths=lengths), atol=1e-6)
     for name in ("learning.png", "coefficient_1.png"):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
 
