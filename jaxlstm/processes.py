@@ -10,6 +10,7 @@ JAX itself notices, and aborts this process from native code with a page of outp
 can prevent; `FILTER`, in a small process that outlives it, puts the same one line in its place.
 """
 
+import io
 import json
 import os
 import re
@@ -166,6 +167,8 @@ def _end_at_once(kind: type[BaseException], error: BaseException, trace: Traceba
 
 def _filter_native_output() -> None:
     sys.stderr.flush()
+    if isinstance(sys.stderr, io.TextIOWrapper):  # under PYTHONUNBUFFERED, a native line would come amid one of ours
+        sys.stderr.reconfigure(line_buffering=True, write_through=False)
     process = subprocess.Popen([sys.executable, "-c", FILTER, LOST], stdin=subprocess.PIPE, start_new_session=True)
     assert process.stdin is not None
     os.dup2(process.stdin.fileno(), 2)

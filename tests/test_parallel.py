@@ -213,6 +213,20 @@ def test_a_killed_process_is_named_by_the_other_and_the_run_resumes(tmp_path, on
     assert_same(train_classifier.summary(resumed), one_device[0])
 
 
+PROGRAM = """
+import os, sys
+from jaxlstm import processes
+processes._filter_native_output()
+sys.stderr.write("error: ")
+os.write(2, b"E1126 17:55:42.084514    6009 coordination_service_agent.cc:289] Polled an error\\n")
+sys.stderr.write("ours\\n")
+"""
+
+
+def test_a_native_line_does_not_come_amid_one_of_ours():
+    assert python("-c", PROGRAM, PYTHONUNBUFFERED="1").communicate(timeout=60)[1] == "error: ours\n"
+
+
 def test_what_only_some_errors_say_is_a_lost_process(monkeypatch):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     with pytest.raises(processes.LostProcessError, match=processes.LOST), processes.lost_processes_named():
