@@ -106,8 +106,10 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
         "composite_max_abs_error": float(jnp.abs(rebuilt_too - xs).max()),
         "prediction_max_abs_error": float(jnp.abs(predicted - following).max()),
     }
-    plots.save(plots.learning_curves(alone.rows, []), run.folder / "learning.png")
-    plots.save(plots.learning_curves(composite.rows, []), run.folder / "learning_composite.png")
+    plots.save(plots.learning_curves(alone.rows, model="autoencoder"), run.folder / "learning.png")
+    plots.save(
+        plots.learning_curves(composite.rows, model="composite autoencoder"), run.folder / "learning_composite.png"
+    )
     plots.save(plots.reconstruction(*_flat(xs, rebuilt)), run.folder / "reconstruction.png")
     plots.save(plots.reconstruction(*_flat(xs, rebuilt_too, following, predicted)), run.folder / "composite.png")
     seconds = alone.seconds + composite.seconds

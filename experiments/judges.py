@@ -13,6 +13,19 @@ def by_judge(metric: str, values: Mapping[str, float]) -> dict[str, float]:
     return {metric if judge == LSTM else f"{metric}_{judge}": value for judge, value in values.items()}
 
 
+def name_of(judge: str, order: int) -> str:
+    """What a picture calls a judge; `order` is that of the n-grams."""
+    names = {
+        LSTM: "LSTMs",
+        "together": "both LSTMs together",
+        "ngram": f"{order}-grams",
+        "with_ngram": f"LSTMs and {order}-grams",
+        "lingua": "Lingua",
+        "fasttext_lite": "fastText, small",
+    }
+    return names.get(judge, judge.replace("_", " "))
+
+
 def weights_beside(scores: np.ndarray, others: np.ndarray, labels: np.ndarray) -> list[float]:
     """Scores of each class [N, K, L] by two judges -> for each K, the other's weight, with which they are right most.
 

@@ -7,7 +7,7 @@ from rich.table import Table
 from sklearn.metrics import roc_curve
 
 from experiments.bilingual import LANGUAGES
-from experiments.judges import LSTM
+from experiments.judges import LSTM, name_of
 from experiments.language_models import Reader, score
 from jaxlstm import plots
 from jaxlstm.reporting import console
@@ -40,9 +40,10 @@ def plot_characters(run: Run, read: Reader, text: str) -> None:
 def plot_scores(run: Run, scores: Mapping[str, np.ndarray], aucs: Mapping[str, float], is_first: np.ndarray) -> None:
     """The ROC of each judge, and how far apart the scores of the LSTMs are."""
     curves = {
-        "LSTMs" if judge == LSTM else judge.replace("_", " "): (*roc_curve(is_first, of_judge)[:2], aucs[judge])
+        name_of(judge, run.config.ngram): (*roc_curve(is_first, of_judge)[:2], aucs[judge])
         for judge, of_judge in scores.items()
     }
     plots.save(plots.roc(curves), run.folder / "roc.png")
     by_class = {title: scores[LSTM][is_first == label] for title, label in zip(TITLES, (1, 0), strict=True)}
-    plots.save(plots.score_histogram(by_class), run.folder / "scores.png")
+    formula = f"log P(string | {TITLES[0]}) - log P(string | {TITLES[1]})"
+    plots.save(plots.score_histogram(by_class, formula=formula), run.folder / "scores.png")

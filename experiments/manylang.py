@@ -28,7 +28,7 @@ from experiments.declarations import (
     spaced_windows,
 )
 from experiments.identifiers import ask_identifiers
-from experiments.judges import weights_beside
+from experiments.judges import name_of, weights_beside
 from experiments.manylang_classifier import init_classifier, prefix_log_p, train_classifier
 from experiments.manylang_models import init_models, model_log_p, train_models
 from experiments.manylang_training import VALIDATION_WINDOWS
@@ -192,8 +192,10 @@ def main(
     metrics = {f"{name}_{length}": accuracy for name, at in accuracies.items() for length, accuracy in at.items()}
 
     plot_answers(run, accuracies, labels, answers["with_ngram" if config.ngram else "together"])
-    plots.save(plots.learning_curves(classifier.rows, ["accuracy"]), run.folder / "learning_classifier.png")
-    plots.save(plots.learning_curves(spellers.rows, []), run.folder / "learning_models.png")
+    plots.save(
+        plots.learning_curves(classifier.rows, ["accuracy"], model="classifier"), run.folder / "learning_classifier.png"
+    )
+    plots.save(plots.learning_curves(spellers.rows, model="character models"), run.folder / "learning_models.png")
     console.print(f"{len(texts):,} windows of held-out text, and their first characters")
     params = (classifier.params, spellers.params)
     show_result(run.finish(metrics, {}, params, classifier.seconds + spellers.seconds))
@@ -219,7 +221,8 @@ def plot_answers(
 ) -> None:
     """Each judge's accuracy by length, and the languages that answers [windows, lengths] confuse most."""
     config = run.config
-    plots.save(plots.accuracy_by_length(accuracies), run.folder / "accuracy.png")
+    curves = {name_of(judge, config.ngram): shares for judge, shares in accuracies.items()}
+    plots.save(plots.accuracy_by_length(curves), run.folder / "accuracy.png")
     for index, length in enumerate(config.lengths):
         matrix = confusion_matrix(labels, answers[:, index], labels=range(len(config.languages)))
         chosen = closest_languages(matrix, PAIRS_SHOWN)

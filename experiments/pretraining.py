@@ -66,6 +66,6 @@ def pretrain(
             on_epochs=on_epochs,
             mesh=options.mesh,
         )
-    plots.save(plots.learning_curves(fitted.rows), run.folder / f"{MODEL}.png")
+    plots.save(plots.learning_curves(fitted.rows, model="missing words"), run.folder / f"{MODEL}.png")
     console.print(f"a missing word of the validation reviews costs {fitted.rows[-1]['validation_loss']:.2f} nats")
     return fitted.params.embedding, fitted.seconds

@@ -116,7 +116,7 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
         there = slice(0, test.lengths[0])
         shown = plots.reconstruction(test.xs[0, there, coefficient], np.asarray(rebuilt)[0, there, coefficient])
         plots.save(shown, run.folder / f"coefficient_{coefficient + 1}.png")
-    plots.save(plots.learning_curves(rows[best]), run.folder / "learning.png")
+    plots.save(plots.learning_curves(rows[best], model=best), run.folder / "learning.png")
     show_result(run.finish(metrics, {}, params, seconds))
 
 

@@ -237,6 +237,11 @@ def test_an_identifier_gives_its_scores_in_the_order_asked_for(name):
         assert [languages[index] for index in scores.argmax(axis=1)] == list(SENTENCES)
 
 
+def test_every_judge_has_a_name_in_pictures():
+    found = [judges.name_of(judge, 5) for judge in ("lstm", "with_ngram", "character_models", "after_5_epochs")]
+    assert found == ["LSTMs", "LSTMs and 5-grams", "character models", "after 5 epochs"]
+
+
 def test_the_classifier_counts_where_it_helps():
     # Two windows, two lengths, two languages. At the first length the classifier puts right what the models
     # get wrong, if it counts half or more; at the second it is wrong itself.

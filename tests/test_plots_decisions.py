@@ -31,7 +31,8 @@ class TestDecisions:
         assert list(axes.lines[0].get_xdata()) == [0.25, 0.25]
 
     def test_score_histogram_of_equal_scores(self):
-        (axes,) = panels(plots.score_histogram({"a": [0.0, 0.0]}))
+        (axes,) = panels(plots.score_histogram({"a": [0.0, 0.0]}, formula="log P(a) - log P(b)"))
+        assert axes.get_xlabel() == "log P(a) - log P(b)"
         assert axes.patches[1].get_data().values.max() == 100
 
     def test_score_histogram_errors(self):

@@ -41,6 +41,11 @@ class TestLearningCurves:
         (loss,) = panels(plots.learning_curves([{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": last}]))
         assert loss.get_yscale() == scale
 
+    def test_the_model_stands_above_the_panels(self):
+        figure = plots.learning_curves(self.rows, ["accuracy"], model="classifier")
+        assert figure.get_suptitle() == "classifier"
+        assert plots.learning_curves(self.rows).get_suptitle() == ""
+
     def test_a_metric_stays_linear(self):
         rows = [{"epoch": 1, "loss": 1.0, "accuracy": 0.001}, {"epoch": 2, "loss": 0.5, "accuracy": 1.0}]
         assert panels(plots.learning_curves(rows, ["accuracy"]))[1].get_yscale() == "linear"

@@ -40,12 +40,15 @@ def roc(curves: Mapping[str, tuple[ArrayLike, ArrayLike, float]]) -> Figure:
     return figure
 
 
-def score_histogram(scores_by_class: Mapping[str, ArrayLike], threshold: float = 0.0) -> Figure:
+def score_histogram(
+    scores_by_class: Mapping[str, ArrayLike], threshold: float = 0.0, *, formula: str = "score"
+) -> Figure:
     """How the scores of each class are spread around the threshold.
 
     Args:
       scores_by_class: name -> scores [N], finite.
       threshold: where the decision falls.
+      formula: what a score is, along the axis.
 
     Raises:
       ValueError: no class, or a class without scores.
@@ -66,7 +69,7 @@ def score_histogram(scores_by_class: Mapping[str, ArrayLike], threshold: float =
         axes.stairs(100 * counts / values.size, edges, fill=True, color=colour, alpha=0.3)
         axes.stairs(100 * counts / values.size, edges, color=colour, linewidth=1.6, label=label)
     axes.axvline(threshold, color=INK, linestyle="--", linewidth=1.2)
-    dress(axes, f"How the scores of {' and '.join(scores)} are spread", "score", "share of the class, %")
+    dress(axes, f"How the scores of {' and '.join(scores)} are spread", formula, "share of the class, %")
     axes.margins(y=0.25)
     axes.set_ylim(bottom=0)
     axes.legend(fontsize=9, frameon=False)

@@ -11,13 +11,14 @@ from jaxlstm.plots.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, dress,
 Row = Mapping[str, float]
 
 
-def learning_curves(rows: Sequence[Row], metrics: Sequence[str] = ()) -> Figure:
+def learning_curves(rows: Sequence[Row], metrics: Sequence[str] = (), *, model: str = "") -> Figure:
     """A panel for the loss and one for each metric: training solid, validation dashed with its best epoch.
 
     Args:
       rows: one for each epoch, the lines of metrics.jsonl: "epoch", "loss", and whatever else was
         measured; "validation_loss" is drawn beside "loss", and so on. A row may lack a key.
       metrics: names of further panels. More is taken to be better, as it is for an accuracy.
+      model: what has learnt, above the panels; a run may have several.
 
     Raises:
       ValueError: no rows, or a name that is in none of them.
@@ -26,6 +27,8 @@ def learning_curves(rows: Sequence[Row], metrics: Sequence[str] = ()) -> Figure:
         raise ValueError("rows: expected at least one epoch, got none")
     names = ["loss", *metrics]
     figure = new_figure(5.0 * len(names), 3.8)
+    if model:
+        figure.suptitle(model, fontsize=12, color=INK, parse_math=False)
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         _curve(axes, rows, name, better=min if name == "loss" else max)
     return figure
