@@ -14,11 +14,13 @@ class TestLengths:
         assert "50.00%" in axes.get_title(loc="left")
         assert "training length 10" in lines(axes)
 
-    def test_five_curves_look_different(self):
+    def test_curves_look_different(self):
         (axes,) = panels(plots.accuracy_by_length({name: {10: 0.5} for name in ("an_lstm", "b", "c", "d", "e")}))
         assert len({line.get_color() for line in axes.lines}) == len({line.get_marker() for line in axes.lines}) == 5
         assert axes.get_title(loc="left") == "Right answers by length"
         assert "an lstm" in lines(axes)
+        (axes,) = panels(plots.accuracy_by_length({str(number): {10: 0.5} for number in range(18)}))
+        assert len({(line.get_linestyle(), line.get_color()) for line in axes.lines}) == 18
 
     def test_what_was_not_learnt_stands_open_at_the_limit(self):
         (axes,) = panels(plots.steps_to_learn({"a": {10: 100.0, 20: None}, "b": {10: 50.0}}, limit=2000))

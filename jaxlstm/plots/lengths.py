@@ -1,7 +1,7 @@
 """What a network can do against the length of the sequences."""
 
 from collections.abc import Mapping
-from itertools import cycle
+from itertools import product
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -9,27 +9,29 @@ from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from jaxlstm.plots.figures import COLOURS, GREY, dress, new_figure
 
-_LOOKS = list(zip(COLOURS, "os^DvP", strict=True))  # a colour and a marker for each curve
+# A line, a colour and a marker for each curve.
+_LOOKS = [(style, *look) for style, look in product(("-", "--", ":"), zip(COLOURS, "os^DvP", strict=True))]
 
 
 def accuracy_by_length(curves: Mapping[str, Mapping[int, float]], trained_at: int | None = None) -> Figure:
     """The share of right answers at each length, and the length that the network was trained at.
 
     Args:
-      curves: name -> length -> share, from 0 to 1.
+      curves: name -> length -> share, from 0 to 1; up to 18.
       trained_at: marked by a line.
 
     Raises:
       ValueError: no curve, or a curve without a length.
     """
     axes = _axes(curves)
-    for (name, shares), (colour, marker) in zip(curves.items(), cycle(_LOOKS), strict=False):
+    for (name, shares), (style, colour, marker) in zip(curves.items(), _LOOKS, strict=False):
         lengths = sorted(shares)
         percent = [100 * shares[length] for length in lengths]
         axes.plot(
             lengths,
             percent,
             color=colour,
+            linestyle=style,
             marker=marker,
             linewidth=1.8,
             label=name.replace("_", " "),
@@ -49,17 +51,18 @@ def steps_to_learn(curves: Mapping[str, Mapping[int, float | None]], limit: int)
     """After how many training steps a task was learnt, at each length, on logarithmic axes.
 
     Args:
-      curves: name -> length -> steps; None where it was not learnt within `limit` steps, an open marker there.
+      curves: name -> length -> steps; None where it was not learnt within `limit` steps, an open marker there;
+        up to 18.
       limit: the most steps that were tried.
 
     Raises:
       ValueError: no curve, or a curve without a length.
     """
     axes = _axes(curves)
-    for index, ((name, steps), (colour, marker)) in enumerate(zip(curves.items(), cycle(_LOOKS), strict=False)):
+    for index, ((name, steps), (style, colour, marker)) in enumerate(zip(curves.items(), _LOOKS, strict=False)):
         learnt = {length: count for length, count in sorted(steps.items()) if count is not None}
         missed = [length for length, count in sorted(steps.items()) if count is None]
-        axes.plot(list(learnt), list(learnt.values()), marker=marker, color=colour, linewidth=1.8, label=name)
+        axes.plot(list(learnt), list(learnt.values()), style, marker=marker, color=colour, linewidth=1.8, label=name)
         # Side by side, where several did not learn.
         axes.plot(
             [length * 1.04 ** (index - 1.5) for length in missed],
