@@ -62,17 +62,23 @@ PAGE = {
         "manylang_best.classifier_20",
         "manylang_best.classifier_50",
     ],
-    "both together": [
+    "both LSTMs together": [
         "manylang_best.together_5",
         "manylang_best.together_10",
         "manylang_best.together_20",
         "manylang_best.together_50",
     ],
-    "5-grams, counted on the same text, by themselves": [
-        "manylang_ngram.ngram_5",
-        "manylang_ngram.ngram_10",
-        "manylang_ngram.ngram_20",
-        "manylang_ngram.ngram_50",
+    "5-grams of each language": [
+        "manylang_best.ngram_5",
+        "manylang_best.ngram_10",
+        "manylang_best.ngram_20",
+        "manylang_best.ngram_50",
+    ],
+    "all three together": [
+        "manylang_best.with_ngram_5",
+        "manylang_best.with_ngram_10",
+        "manylang_best.with_ngram_20",
+        "manylang_best.with_ngram_50",
     ],
     "py3langid, asked for 50 languages": [
         "manylang_best.py3langid_5",
@@ -146,7 +152,8 @@ README = {
     ],
     "`manylang --preset best`": [
         "manylang_best.together_20",
-        "manylang_ngram.ngram_20",
+        "manylang_best.with_ngram_20",
+        "manylang_best.ngram_20",
         "manylang_best.lingua_20",
         "manylang_best.py3langid_20",
     ],
