@@ -38,11 +38,16 @@ def cores() -> int:
 
 
 def processor() -> str:
-    """The model's name; Linux keeps it in a file."""
-    path = Path("/proc/cpuinfo")
+    """The model's name and numbers, for virtual machines share names: "AMD EPYC, family 26, model 2"."""
+    path = Path("/proc/cpuinfo")  # on Linux
     lines = path.read_text().splitlines() if path.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    found: dict[str, str] = {}
+    for name, _, value in (line.partition(":") for line in lines):
+        found.setdefault(name.strip(), value.strip())
+    if "model name" not in found:
+        return platform.processor() or platform.machine()
+    numbers = [f"{what} {found[key]}" for what, key in (("family", "cpu family"), ("model", "model")) if key in found]
+    return ", ".join([found["model name"], *numbers])
 
 
 def allocator() -> str | None:
