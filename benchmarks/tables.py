@@ -132,6 +132,7 @@ TABLES: dict[str, list[Callable[[], str]]] = {
     "docs/speed.md": [
         lambda: against_rivals("cpu.json", "train"),
         lambda: against_rivals("cpu.json", "forward"),
+        lambda: against_rivals("cpu_zen5.json", "train"),
         lambda: against_rivals("cpu_two_devices.json", "train"),
         cells,
         regularisation,

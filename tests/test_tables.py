@@ -16,6 +16,12 @@ def test_pages_show_the_committed_figures(page):
         assert table() in text
 
 
+def test_the_readme_shows_the_means_on_the_newer_processor():
+    *_, means = tables.against_rivals("cpu_zen5.json", "train").splitlines()
+    first, last = means.split(" | ")[2:7], means.split(" | ")[7]
+    assert f"are {', '.join(first)} and {last}." in (ROOT / "README.md").read_text()
+
+
 def test_a_geometric_mean_is_one(monkeypatch):
     rows = [
         {"shape": shape, "rival": "torch", "pass": "train", "milliseconds": 1234.5, "ratio": ratio}
