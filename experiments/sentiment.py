@@ -331,9 +331,13 @@ def predictor(run: Run) -> Callable[[Sequence[str | np.ndarray]], np.ndarray]:
 
 
 def judge(run: Run, text: str) -> None:
-    """Prints whether a review is positive, by the model of a run."""
+    """Prints whether a review is positive, by the model of a run, and how many of its words the model does not know."""
     (probability,) = predictor(run)([text])
     console.print(f"{'positive' if probability > 0.5 else 'negative'}   probability of positive {probability:.3f}")
+    (ids,) = imdb.encode_texts([text], run.read_json("vocabulary.json"), run.config.num_words, run.config.length)
+    words = ids[ids >= imdb.UNKNOWN]
+    if unknown := int((words == imdb.UNKNOWN).sum()):
+        console.print(f"{unknown} of the {len(words)} words that it has read are unknown to it")
 
 
 def _examples(ids: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, vocabulary: list[str]) -> list[dict]:

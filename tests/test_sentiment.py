@@ -49,7 +49,11 @@ def test_sentiment(tmp_path, reviews, capsys):
     capsys.readouterr()
     for text, verdict in (("A wonderful film", "positive"), ("a dreadful film", "negative")):
         assert main(["sentiment", "--predict", text, "--from", str(folder)]) == 0
-        assert capsys.readouterr().out.startswith(verdict)
+        out = capsys.readouterr().out
+        assert out.startswith(verdict)
+        assert "unknown" not in out
+    assert main(["sentiment", "--predict", "A wonderful xyzzy film", "--from", str(folder)]) == 0
+    assert capsys.readouterr().out.endswith("1 of the 4 words that it has read are unknown to it\n")
 
 
 def test_sentiment_of_the_fewest_reviews(tmp_path, reviews):
