@@ -28,6 +28,13 @@ os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 jax.config.update("jax_disable_most_optimizations", True)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def programs_forgotten() -> Iterator[None]:
+    """After each module: the programs that JAX has compiled for all of them would take gigabytes."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="module")
 def float64() -> Iterator[None]:
     """float64 beside float32, for one module: most tests run at JAX's default, as users do."""

@@ -26,6 +26,7 @@ def test_the_result_stands_beside_the_original(monkeypatch):
 
 
 def test_a_line_holds_time_and_metrics(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")  # a dumb terminal has no bar
     file = io.StringIO()
     monkeypatch.setattr(reporting, "console", Console(file=file, width=80, force_terminal=True, color_system=None))
     with reporting.progress_bar("forget bias 0, length 12", 2) as show:
