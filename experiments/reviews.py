@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import jax
@@ -44,7 +45,7 @@ def read_parts(
     vocabulary = reviews.vocabulary[: config.num_words]
     write_json(run.folder / "vocabulary.json", vocabulary)
     words = imdb.encode(reviews.train, config.num_words, config.length)
-    rows, held_out = split_rows(key_split, len(words), config)
+    rows, held_out = split_rows(key_split, reviews.train.labels, config)
     labelled, others = np.split(rows, [len(rows) if config.labelled is None else config.labelled - len(held_out)])
     unlabelled_words = words[others]
     if unlabelled is not None:
@@ -91,15 +92,24 @@ def finders_of(run: Run) -> list[Finder]:
     ]
 
 
-def split_rows(key: jax.Array, count: int, config: Any) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of the training reviews to learn from, and of those held out, both in random order."""
-    runs = np.split(np.arange(count), range(config.validation_run, count, config.validation_run))
-    order = np.concatenate([runs[index] for index in np.asarray(jax.random.permutation(key, len(runs)))])
+def split_rows(key: jax.Array, labels: np.ndarray, config: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of the training reviews to learn from, in random order, and of those held out.
+
+    Runs of neighbours are drawn by turns from the negative and from the positive reviews: a few runs by chance alone
+    could be of one label, and would choose the epoch that prefers it.
+    """
+    *keys, key_rest = jax.random.split(key, 3)
+    drawn = []
+    for key_runs, label in zip(keys, (0, 1), strict=True):
+        rows = np.flatnonzero(labels == label)
+        runs = np.split(rows, range(config.validation_run, len(rows), config.validation_run))
+        drawn.append([runs[index] for index in np.asarray(jax.random.permutation(key_runs, len(runs)))])
+    none = np.zeros(0, np.int64)
+    order = np.concatenate([run for runs in zip_longest(*drawn, fillvalue=none) for run in runs])
     read = len(order[: config.max_reviews])
     held_out = round(config.validation_fraction * len(order[:read][: config.labelled]))
     rest = order[held_out:]
-    if config.validation_run > 1:
-        rest = rest[np.asarray(jax.random.permutation(jax.random.fold_in(key, 1), len(rest)))]
+    rest = rest[np.asarray(jax.random.permutation(key_rest, len(rest)))]
     return rest[: read - held_out], order[:held_out]
 
 

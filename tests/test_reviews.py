@@ -46,7 +46,7 @@ def test_reviews_are_read_for_one_thing_each(tmp_path, settings, read, counts):
     assert (len(parts.train.ids), len(parts.validation.ids), len(parts.test.ids), len(parts.unlabelled)) == counts
     assert all(part.ids.shape == (len(part.labels), 8, 3) for part in parts[:3])
     encoded = imdb.encode(REVIEWS.train, 10, 8)
-    rows, held_out = split_rows(KEYS[0], 60, run.config)
+    rows, held_out = split_rows(KEYS[0], REVIEWS.train.labels, run.config)
     np.testing.assert_array_equal(words_of(parts.validation.ids), encoded[held_out])
     np.testing.assert_array_equal(parts.validation.labels, REVIEWS.train.labels[held_out])
     np.testing.assert_array_equal(words_of(parts.train.ids), encoded[rows[: counts[0]]])
@@ -63,7 +63,7 @@ def test_new_reviews_are_read_by_the_symbols_of_the_run(tmp_path):
     for part in parts[:3]:
         np.testing.assert_array_equal(with_ngrams(words_of(part.ids), finders), part.ids)
     assert parts.test.ids[..., 1].max() == 9
-    assert parts.test.ids[..., 2].max() > 0
+    assert parts.train.ids[..., 2].max() == 7
     words = Run.create(tmp_path, "sentiment", replace(CONFIG, bigrams=0, trigrams=0))
     assert read_parts(words, REVIEWS, None, *KEYS).test.ids.shape == (20, 8)
     assert finders_of(words) == []
@@ -79,21 +79,33 @@ def test_test_reviews_have_no_say_in_the_symbols(tmp_path):
     assert first == second
 
 
+LABELS = np.repeat([0, 1], [45, 55])
+
+
 def test_reviews_are_held_out_in_runs():
     key, config = jax.random.key(0), sentiment.Config(validation_run=5, validation_fraction=0.2, labelled=80)
-    train, held_out = split_rows(key, 100, config)
+    train, held_out = split_rows(key, LABELS, config)
     assert sorted([*train, *held_out]) == list(range(100))
     assert len(held_out) == 16  # a fifth of 80: three whole runs and one of the next
-    assert {(row // 5) for row in held_out[:15]} & {(row // 5) for row in train} == set()
+    runs = held_out[:15].reshape(3, 5)
+    assert (np.diff(runs) == 1).all()
     assert np.mean(np.abs(np.diff(train)) == 1) < 0.2  # the others are in no order
     # Fewer reviews to learn from are of all films, not of the first few.
-    fewer, _ = split_rows(key, 100, replace(config, max_reviews=40, labelled=None))
+    fewer, _ = split_rows(key, LABELS, replace(config, max_reviews=40, labelled=None))
     assert len(fewer) == 40 - 8
     assert len({row // 5 for row in fewer}) > 12
-    # One by one, they are the first of a random order; and all of it is kept to fewer reviews.
-    train, held_out = split_rows(key, 100, sentiment.Config(max_reviews=50))
-    order = jax.random.permutation(key, 100)
-    np.testing.assert_array_equal(np.concatenate([held_out, train]), order[:50])
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("run", [1, 5])
+def test_as_many_are_held_out_of_each_label(seed, run):
+    config = sentiment.Config(validation_run=run, validation_fraction=0.2)
+    train, held_out = split_rows(jax.random.key(seed), LABELS, config)
+    assert LABELS[held_out].mean() == 0.5
+    assert sorted([*train, *held_out]) == list(range(100))
+    train, held_out = split_rows(jax.random.key(seed), LABELS, replace(config, max_reviews=50, validation_run=1))
+    assert (len(train), len(held_out), LABELS[held_out].mean()) == (40, 10, 0.5)
+    assert 10 < LABELS[train].sum() < 30
 
 
 @pytest.mark.parametrize("ngrams", [False, True])
