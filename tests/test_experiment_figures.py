@@ -105,9 +105,6 @@ PAGE = {
     ],
     "`--preset few_labels`": ["sentiment_few_labels.accuracy"],
     "`--preset few_labels --pretraining-epochs 0`": ["sentiment_few_labels_not_pretrained.accuracy"],
-    "`--preset few_labels --pretraining-epochs 0 --batch-size 64`": [
-        "sentiment_few_labels_not_pretrained_batch64.accuracy"
-    ],
     "the classifier on the code of the chosen variant": ["vowels.accuracy", "vowels.cross_validated"],
     "the classifier on the code of an untrained encoder": [
         "vowels.untrained_accuracy",
@@ -173,7 +170,7 @@ README = {
     ],
     "`sentiment --preset few_labels`": [
         "sentiment_few_labels.accuracy",
-        "sentiment_few_labels_not_pretrained_batch64.accuracy",
+        "sentiment_few_labels_not_pretrained.accuracy",
     ],
     "`vowels`": [
         "vowels.accuracy",
