@@ -24,7 +24,7 @@ def reviews(tmp_path_factory):
     with tarfile.open(path, "w:gz") as archive:
         for split in ("train", "test"):
             for label, word in (("pos", "wonderful"), ("neg", "dreadful")):
-                for index in range(20):
+                for index in range(40):
                     words = [*rng.choice(["a", "film", "of", "its", "time"], 6), word]
                     content = " ".join(rng.permutation(words)).encode()
                     member = tarfile.TarInfo(f"aclImdb/{split}/{label}/{index}_1.txt")
@@ -109,7 +109,7 @@ def test_sentiment_pretrained(tmp_path, reviews, monkeypatch):
         "--pretraining-epochs", "2", "--pretraining-skipped", "0", "--validation-run", "1", "--bigrams", "30",
         "--models", "1",
     )  # fmt: skip
-    assert read == [(32, 8, 10)]
+    assert read == [(64, 16, 10)]
     assert result["metrics"]["accuracy"] > 0.7
     assert [row["epoch"] for row in rows_of(folder) if row.get("model") == "pretraining"] == [1, 2]
     assert (folder / "pretraining.png").read_bytes().startswith(b"\x89PNG")
@@ -139,14 +139,14 @@ def test_sentiment_self_trained(tmp_path, reviews, monkeypatch):
         "--models", "2", "--self-training-rounds", "2", "--self-training-epochs", "6",
     )  # fmt: skip
     (starts, labelled, teachers), (starts_of_students, examples, students), (_, again, _) = taught
-    assert (len(labelled.ids), len(examples.ids)) == (32, 42)
+    assert (len(labelled.ids), len(examples.ids)) == (64, 74)
     # The students start where their teachers did, and learn their judgements of the reviews without a label.
     for first, second in zip(*map(jax.tree.leaves, (starts, starts_of_students)), strict=True):
         np.testing.assert_array_equal(first, second)
-    np.testing.assert_array_equal(examples.labels[:32], labelled.labels)
+    np.testing.assert_array_equal(examples.labels[:64], labelled.labels)
     for judge, learnt in zip(judges, (examples, again), strict=False):
-        logits = judge.logits(examples.ids[32:], Options())["together"]
-        np.testing.assert_allclose(learnt.labels[32:], 1 / (1 + np.exp(-logits)), rtol=1e-5)
+        logits = judge.logits(examples.ids[64:], Options())["together"]
+        np.testing.assert_allclose(learnt.labels[64:], 1 / (1 + np.exp(-logits)), rtol=1e-5)
     assert len(judges) == 3
     assert all(one.params.members is members for one, (*_, members) in zip(judges, taught, strict=True))
     # The two of a round start and end apart, but for the word vectors that they start from, and judge together.
