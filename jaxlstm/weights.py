@@ -29,7 +29,7 @@ from jaxlstm.errors import CheckpointError
 
 FORMAT, FORMAT_VERSION = "jaxlstm", 1
 _NO_DIGEST = "0" * 64
-_DTYPES = {
+_DTYPES: dict[str, Any] = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": jnp.bfloat16, "BOOL": "bool",
     "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8",
     "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8",

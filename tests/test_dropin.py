@@ -127,7 +127,7 @@ def nnx_results(cell, xs, options, **call):
 
 NORMAL = {"recurrent_kernel_init": nn.initializers.normal(0.5)}  # the orthogonal one draws no bfloat16
 LIBRARIES = {
-    "linen": (lambda kind, **options: LINEN_CELLS[kind](4, **options), linen_results),
+    "linen": (lambda kind, **options: LINEN_CELLS[kind](4, **NORMAL, **options), linen_results),
     "nnx": (lambda kind, **options: NNX_CELLS[kind](5, 4, **NORMAL, **options, rngs=nnx.Rngs(0)), nnx_results),
 }
 with_libraries = pytest.mark.parametrize(("make", "results"), LIBRARIES.values(), ids=LIBRARIES)

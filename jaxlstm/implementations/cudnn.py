@@ -6,6 +6,7 @@ for it; by default it is full float32. At every call it copies the lengths to th
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -75,7 +76,8 @@ def run(
 
 def _precision() -> str | None:
     """What `jax.default_matmul_precision` has set."""
-    return jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+    config: Any = jax.config  # its settings are not all known to type checkers
+    return config.jax_default_matmul_precision
 
 
 def _turned(xs: Array, steps: Array, reverse: bool) -> Array:

@@ -21,7 +21,7 @@ from jax.experimental.pallas import mosaic_gpu as plgpu
 from jaxlstm.implementations.pallas.arithmetic import GROUP_UNITS, advance, step_back, where
 from jaxlstm.implementations.pallas.interface import Kernels, Options, interpreter
 from jaxlstm.implementations.pallas.mailbox import Mailbox, boxes
-from jaxlstm.implementations.pallas.memory import load_weights, read, read_valid, step_at, swizzled
+from jaxlstm.implementations.pallas.memory import load_weights, read, read_valid, step_at, swizzled, write
 
 MOST_HIDDEN = 512  # eight blocks: no larger cluster runs on every GPU
 UNITS = 2 * GROUP_UNITS  # H is padded to a multiple of it
@@ -122,17 +122,17 @@ def _forward_kernel(place, w_h, inputs, outputs):
             h, c, by = advance((*z, handed[0], handed[1]), c_old)
             h, c = where(is_valid, h.astype(dtype), h_old), where(is_valid, c, c_old)
             post(h, s + 1)
-            hs[units, t, rows] = h
+            write(options, hs, (units, t, rows), h)
             if coefficients:
                 for number, coefficient in enumerate(by):
-                    coefficients[0][number, units, t, rows] = coefficient
+                    write(options, coefficients[0], (number, units, t, rows), coefficient)
             return h, c, ahead
 
         h = read(options, h_0, (units, rows))
         post(h, jnp.int32(0))
         h, c, _ = lax.fori_loop(0, steps, step, (h, read(options, c_0, (units, rows)), read_z(CELL, 0)))
-        h_last[units, rows] = h
-        c_last[units, rows] = c
+        write(options, h_last, (units, rows), h)
+        write(options, c_last, (units, rows), c)
 
     _by_group(place, take_steps, help_with_products)
     mail.collect(jnp.int32(steps), arm=False)  # nothing is on its way to a block that has ended
@@ -240,7 +240,7 @@ def _backward_kernel(place, w_h, inputs, outputs):
             for gate, d_z in enumerate(d_gates):
                 d_z = where(is_valid, d_z, jnp.zeros_like(d_z)).astype(dtype)
                 d_z_shared[lax.rem(s, 2), gate] = d_z
-                d_z_all[gate, units, t, rows] = d_z
+                write(options, d_z_all, (gate, units, t, rows), d_z)
             plgpu.commit_smem()
             plgpu.barrier_arrive(place.ready(s))
             ahead = read_step(s + 1)  # on its way while the tensor cores compute
@@ -255,8 +255,8 @@ def _backward_kernel(place, w_h, inputs, outputs):
             read_step(0),
         )
         d_h, d_c, _ = lax.fori_loop(0, steps, step, start)
-        d_h_0[units, rows] = d_h.astype(dtype)
-        d_c_0[units, rows] = d_c
+        write(options, d_h_0, (units, rows), d_h.astype(dtype))
+        write(options, d_c_0, (units, rows), d_c)
 
     _by_group(place, take_steps, help_with_products)
 

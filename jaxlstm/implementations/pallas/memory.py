@@ -1,4 +1,4 @@
-"""How the kernels read from memory, and how what the tensor cores multiply lies in it."""
+"""How the kernels read from and write to memory, and how what the tensor cores multiply lies in it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,6 +26,15 @@ def read(options: Options, ref: Any, index: tuple, layout: Any = None) -> Array:
     return load(*view, layout=layout, optimized=False)
 
 
+def write(options: Options, ref: Any, index: tuple, value: Array) -> None:
+    """From registers to memory, whose lines a step's N sequences fill in part."""
+    store: Any = getattr(plgpu, "store", None)
+    if options.interpreted or store is None:  # an older JAX: the plain write does what `optimized=False` says
+        ref[index] = value
+    else:
+        store(ref.at[index], value, optimized=False)
+
+
 def load_weights(options: Options, w: Any, index: tuple) -> Any:
     """A part of the weights [64, K] in registers, as the tensor cores read it, step after step.
 
@@ -43,7 +52,8 @@ def read_valid(options: Options, valid: Sequence[Any], t: Array, rows: Any) -> A
     return lax.broadcast_in_dim(read(options, valid[0], (t, rows)), (GROUP_UNITS, options.rows), (1,)) > 0
 
 
-def swizzled(options: Options, dtype: Any) -> tuple[Any, Any]:
+def swizzled(options: Options, dtype: Any) -> tuple:
     """The pattern in shared memory that the tensor cores read; both operands of a product want the same."""
     size = options.rows * jnp.dtype(dtype).itemsize
-    return plgpu.TilingTransform((8, options.rows)), plgpu.SwizzleTransform(size)
+    transforms: Any = plgpu  # whose classes are abstract to type checkers
+    return transforms.TilingTransform((8, options.rows)), transforms.SwizzleTransform(size)

@@ -17,7 +17,7 @@ from jax.experimental.pallas import mosaic_gpu as plgpu
 
 from jaxlstm.implementations.pallas.arithmetic import GROUP_UNITS, advance, step_back, where
 from jaxlstm.implementations.pallas.interface import Kernels, Options, interpreter
-from jaxlstm.implementations.pallas.memory import load_weights, read, read_valid, step_at, swizzled
+from jaxlstm.implementations.pallas.memory import load_weights, read, read_valid, step_at, swizzled, write
 
 MOST_HIDDEN = 128  # two groups: 4 * 64 * H weights of two bytes are half of a group's registers
 UNITS = GROUP_UNITS  # H is padded to a multiple of it
@@ -74,16 +74,16 @@ def _forward_kernel(options, block, inputs, outputs):
         t = step_at(options, s, steps)
         if coefficients:
             for number, coefficient in enumerate(by):
-                coefficients[0][number, units, t, rows] = coefficient
+                write(options, coefficients[0], (number, units, t, rows), coefficient)
         h, c = where(is_valid, h, h_old), where(is_valid, c, c_old)
-        hs[units, t, rows] = h
+        write(options, hs, (units, t, rows), h)
         block.shared[1 - buffer, units] = h
         block.meet()
         return h, c, ahead
 
     h, c, _ = lax.fori_loop(0, steps, step, (h, read(options, c_0, (units, rows)), read_step(0)))
-    h_last[units, rows] = h
-    c_last[units, rows] = c
+    write(options, h_last, (units, rows), h)
+    write(options, c_last, (units, rows), c)
 
 
 def _backward(options: Options, out_types: list, w_h: Array, *inputs: Array) -> Any:
@@ -110,7 +110,7 @@ def _backward_kernel(options, block, inputs, outputs):
         t = steps - 1 - step_at(options, s, steps)
         for gate, d_z in enumerate(d_gates):
             d_z = where(is_valid, d_z, jnp.zeros_like(d_z)).astype(d_z_all.dtype)
-            d_z_all[gate, units, t, rows] = d_z
+            write(options, d_z_all, (gate, units, t, rows), d_z)
             block.shared[buffer, gate, units] = d_z
         block.meet()
 
@@ -128,8 +128,8 @@ def _backward_kernel(options, block, inputs, outputs):
         read_step(0),
     )
     d_h, d_c, _ = lax.fori_loop(0, steps, step, start)
-    d_h_0[units, rows] = d_h.astype(d_h_0.dtype)
-    d_c_0[units, rows] = d_c
+    write(options, d_h_0, (units, rows), d_h.astype(d_h_0.dtype))
+    write(options, d_c_0, (units, rows), d_c)
 
 
 def _launch(options: Options, body: Any, out_types: list, exchanged: tuple, w_h: Array, *inputs: Array) -> Any:
