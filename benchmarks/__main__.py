@@ -2,7 +2,6 @@
 
 import math
 import sys
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +10,7 @@ import jax
 
 from benchmarks import compare, plots, results
 from benchmarks.command import call, check_names, check_positive
-from benchmarks.machine import use_device
+from benchmarks.machine import describe, use_device
 from benchmarks.measure import Job, measure
 from benchmarks.memory import DoesNotFitError
 from benchmarks.ours import Setting, mesh_of
@@ -96,19 +95,6 @@ def older(path: Path, machine: dict[str, Any], force: bool) -> results.Results:
     return old
 
 
-def make_folder(folder: Path) -> None:
-    """Makes the folder of the results, before anything is measured for it.
-
-    Raises:
-      UserError: it cannot be made, or not be written in.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise UserError(f"--out: expected a folder that can be written, got {folder}: {error.strerror}") from None
-
-
 def measure_all(
     asked: list[Job], rivals: dict[str, Prepare], setting: Setting, found: results.Results, path: Path
 ) -> list[str]:
@@ -148,7 +134,7 @@ def run(options: Options) -> int:
     """Measures; returns the exit code: 1 if a library computed something else than jaxlstm.
 
     Raises:
-      UserError: an option that cannot be used, or older results that cannot be read.
+      UserError: an option that cannot be used, or results that cannot be read or written.
     """
     check_names(options, "shapes", SHAPES)
     check_names(options, "rivals", RIVALS)
@@ -156,9 +142,9 @@ def run(options: Options) -> int:
         check_positive(options, "rounds")
     use_device(options.device)
     setting = Setting(options.implementation, mesh_of(options.devices))
-    new, path = results.new_results("programs"), options.out / "results.json"
-    old = older(options.compare, new["machine"], options.force) if options.compare else None
-    make_folder(options.out)
+    old = older(options.compare, describe(), options.force) if options.compare else None
+    path = options.out / "results.json"
+    new = results.new_results(path, "programs")
     rivals, missing = load(tuple(dict.fromkeys(options.rivals)))
     for line in missing:
         say(line)

@@ -171,7 +171,7 @@ def run(options: Options) -> None:
     check_names(options, "regularised", CELLS)
     check_names(options, "shapes", SHAPES)
     check_positive(options, "rounds")
-    results = new_results("regularisation")
+    results = new_results(options.out, "regularisation")
     show_machine(results)
     for shape_name in options.shapes:
         shape = SHAPES[shape_name]

@@ -76,7 +76,7 @@ def run(options: Options) -> None:
     """
     check_names(options, "cell", CELLS)
     check_positive(options, "batch", "steps", "size", "every", "rounds")
-    results = new_results()
+    results = new_results(options.out)
     show_machine(results)
     shape = Shape(options.batch, options.steps, options.size, options.size)
     programs = compiled(options, shape)

@@ -184,7 +184,7 @@ def run(options: Options) -> None:
     check_names(options, "shapes", SHAPES)
     check_names(options, "libraries", SWAPS)
     check_positive(options, "rounds")
-    results = new_results()
+    results = new_results(options.out)
     show_machine(results)
     table = new_table("shape, RNN of")
     add_columns(table, "pass", "jaxlstm ms", "Flax ms", "ratio", "quartiles", "MB", "Flax MB")

@@ -102,9 +102,9 @@ def run(options: Options) -> None:
     check_positive(options, "rounds", "reviews", "updates")
     if not installed("keras"):
         raise UserError("keras: not installed, and there is nothing else to compare with; the extra bench brings it")
-    results = new_results()
-    show_machine(results)
     path = options.out / "end_to_end.json"
+    results = new_results(path)
+    show_machine(results)
     table = new_table("task")
     add_columns(table, "samples", "jaxlstm s", "keras s", "ratio", "quartiles")
     for name in dict.fromkeys(options.tasks):

@@ -30,7 +30,7 @@ from benchmarks.gpu_programs import Case
 from benchmarks.gpu_times import cases, epoch_of_sentiment, measure
 from benchmarks.machine import describe, use_device, versions
 from benchmarks.programs import PASSES
-from benchmarks.results import save
+from benchmarks.results import place, save
 from benchmarks.shapes import Shape
 
 MINUTES = 9.0
@@ -163,11 +163,12 @@ def run(options: argparse.Namespace) -> int:
     """The exit code: 1 if something computed the wrong thing.
 
     Raises:
-      UserError: there is no GPU.
+      UserError: there is no GPU, or nothing can be written.
     """
     start = time.perf_counter()
     use_device(options.device)
     path = options.out / "gpu_check.json"
+    place(path)
     found: list[dict[str, Any]] = []
     report = {
         "machine": describe() | driver(),

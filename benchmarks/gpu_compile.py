@@ -38,7 +38,7 @@ from benchmarks.gpu_hlo import Loop, read
 from benchmarks.gpu_programs import Case, program
 from benchmarks.machine import describe, installed, versions
 from benchmarks.programs import PASSES
-from benchmarks.results import save
+from benchmarks.results import place, save
 from benchmarks.shapes import SHAPES, TINY, Shape
 from jaxlstm.errors import UserError
 from jaxlstm.implementations import deciding_for
@@ -217,6 +217,7 @@ def run(options: Options) -> None:
     check_names(options, "shapes", SHAPES)
     if reason := obstacle():
         raise UserError(reason)
+    place(options.out)
     os.environ["MOSAIC_GPU_DUMP_PTXAS"] = "1"  # so that ptxas speaks
     jax.config.update("jax_platforms", "cpu")  # else JAX looks for the device
     found: list[dict[str, Any]] = []

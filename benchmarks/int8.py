@@ -190,7 +190,8 @@ def run(options: Options) -> None:
     """
     check_names(options, "parts", PARTS)
     check_positive(options, "rounds")
-    results = new_results()
+    path = options.out / "int8.json"
+    results = new_results(path)
     show_machine(results)
     with tempfile.TemporaryDirectory() as scratch:
         for system in ("langid", "sentiment"):
@@ -207,7 +208,6 @@ def run(options: Options) -> None:
                 for way in ways
             ]
     show(results["rows"])
-    path = options.out / "int8.json"
     save(results, path)
     say(f"written: {path}")
 

@@ -193,7 +193,7 @@ def run(options: Options) -> None:
     there = tuple(name for name in options.libraries if installed(LIBRARIES[name][1]))
     for name in set(options.libraries) - set(there):
         say(f"{name}: left out, the package {LIBRARIES[name][1]} is not installed")
-    results = new_results()
+    results = new_results(options.out)
     show_machine(results)
     for size in options.sizes:
         results["rows"] += measure(size, there, options.rounds)

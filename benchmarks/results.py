@@ -8,6 +8,7 @@ programs: each library by itself, with sizes, quartiles, first call (compiling i
 """
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +33,37 @@ ROW = (
 Results = dict[str, Any]
 
 
-def new_results(*more: str) -> Results:
-    """The results of a run that has measured nothing yet: no rows, and no entries in `more` lists."""
+def place(path: Path) -> None:
+    """Makes the folder of a result file, before anything is measured in vain.
+
+    Raises:
+      UserError: there cannot be such a file.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise UserError(f"--out: expected a folder that can be written, got {path.parent}: {error.strerror}") from None
+    if path.is_dir():
+        raise UserError(f"--out: expected a file, got the folder {path}")
+
+
+def new_results(path: Path, *more: str) -> Results:
+    """The results of a run that has measured nothing yet: no rows, and no entries in `more` lists.
+
+    Args:
+      path: of the file that they will be saved in.
+      more: names of lists beside the rows.
+
+    Raises:
+      UserError: there cannot be such a file.
+    """
+    place(path)
     return {"machine": describe(), "versions": versions(), "rows": [], **{name: [] for name in more}}
 
 
 def save(results: Results, path: Path) -> None:
     """Writes the file, all or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     files.write(path, json.dumps(results, indent=2) + "\n")
 
 

@@ -134,7 +134,7 @@ def run(options: Options) -> None:
     if not options.devices:
         raise UserError("--devices: expected one number at least")
     mesh_of(max(options.devices))  # before JAX is first used: it makes the CPU devices
-    results = new_results()
+    results = new_results(options.out)
     for name in options.shapes:
         try:
             measure(results, name, SHAPES[name], options)

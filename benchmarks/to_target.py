@@ -77,7 +77,7 @@ def show(results: Results) -> None:
 def run(options: Options) -> int:
     """Trains what the options ask for; returns 1 if a target was missed."""
     check_names(options, "systems", TARGETS)
-    results = new_results()
+    results = new_results(options.out)
     show_machine(results)
     for name in dict.fromkeys(options.systems):
         results["rows"].append(train(name, options))

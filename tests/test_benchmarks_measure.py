@@ -87,7 +87,7 @@ def test_what_training_holds_is_at_least_what_jaxlstm_needs():
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "new" / "results.json"
+    path = tmp_path / "results.json"
     results.save(made_up_results([made_up_row()]), path)
     assert results.load(path)["rows"] == [made_up_row()]
     with pytest.raises(TypeError):

@@ -13,6 +13,7 @@ SHAPE_NAMES = ", ".join(SHAPES)
 CELLS = "lstm, peephole, coupled, no-forget-gate, layer-norm, projected, gru, slstm"
 RIVALS = "flax-linen, flax-nnx, haiku, equinox, keras, torch, floor"
 NO_RESULTS = "expected a result file of these benchmarks"
+NO_FOLDER = "--out: expected a folder that can be written, got pyproject.toml: File exists"
 ERRORS = [
     ("__main__", "--shapes huge", f"--shapes: expected some of {SHAPE_NAMES}, got huge"),
     ("__main__", "--rivals mxnet", f"--rivals: expected some of {RIVALS}, got mxnet"),
@@ -21,28 +22,32 @@ ERRORS = [
     ("__main__", "--device gpu", "--device gpu: JAX finds no GPU, its device is cpu"),
     ("__main__", "--compare absent.json", f"absent.json: {NO_RESULTS}: No such file or directory"),
     ("__main__", "--compare pyproject.toml", f"pyproject.toml: {NO_RESULTS}, it is not JSON"),
-    (
-        "__main__",
-        "--out pyproject.toml",
-        "--out: expected a folder that can be written, got pyproject.toml: File exists",
-    ),
+    ("__main__", "--out pyproject.toml", NO_FOLDER),
+    ("cells", "--out tests", "--out: expected a file, got the folder tests"),
     ("cells", "--cells rnn", f"--cells: expected some of {CELLS}, got rnn"),
     ("cells", "--regularised rnn", f"--regularised: expected some of {CELLS}, got rnn"),
     ("cells", "--rounds 0", "--rounds: expected at least 1, got 0"),
+    ("checkpointing", "--out pyproject.toml/checkpointing.json", NO_FOLDER),
     ("checkpointing", "--cell rnn", f"--cell: expected one of {CELLS}, got rnn"),
     ("checkpointing", "--steps 0", "--steps: expected at least 1, got 0"),
     ("checkpointing", "--every 4 0", "--every: expected at least 1, got 0"),
+    ("dropin", "--out pyproject.toml/dropin.json", NO_FOLDER),
     ("dropin", "--shapes huge", f"--shapes: expected some of {SHAPE_NAMES}, got huge"),
     ("dropin", "--libraries haiku", "--libraries: expected some of flax-linen, flax-nnx, got haiku"),
+    ("end_to_end", "--out pyproject.toml", NO_FOLDER),
     ("end_to_end", "--tasks echo", "--tasks: expected some of sentiment, cumsum, got echo"),
     ("end_to_end", "--updates 0", "--updates: expected at least 1, got 0"),
     ("gpu_compile", "--shapes huge", f"--shapes: expected some of {SHAPE_NAMES}, got huge"),
+    ("int8", "--langid a --sentiment b --out pyproject.toml", NO_FOLDER),
     ("int8", "--langid a --sentiment b --parts size", "--parts: expected some of speed, accuracy, got size"),
+    ("latency", "--out pyproject.toml/latency.json", NO_FOLDER),
     ("latency", "--libraries haiku", "--libraries: expected some of flax-linen, keras, torch, got haiku"),
     ("latency", "--sizes 0", "--sizes: expected at least 1, got 0"),
+    ("scaling", "--devices 1 --out pyproject.toml/scaling.json", NO_FOLDER),
     ("scaling", "--shapes huge", f"--shapes: expected some of {SHAPE_NAMES}, got huge"),
     ("scaling", "--devices", "--devices: expected one number at least"),
     ("scaling", "--devices 99", "--devices: expected at most 1, what JAX has started with, got 99"),
+    ("to_target", "--out pyproject.toml/to_target.json", NO_FOLDER),
     ("to_target", "--systems rnn", "--systems: expected some of echo, cumsum, autoencoder, langid, sentiment, got rnn"),
 ]
 
