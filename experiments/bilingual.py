@@ -10,6 +10,7 @@ from jaxlstm.data.text import split_words
 from jaxlstm.data.udhr import load_udhr
 from jaxlstm.reporting import console
 
+APOSTROPHES = "\N{RIGHT SINGLE QUOTATION MARK}'"
 LANGUAGES = ("english", "french")  # a score says how much likelier the first is than the second
 DECLARATIONS = {"english": "eng", "french": "fra"}
 TRANSLATIONS = {"english": "english-web", "french": "french"}  # of Genesis
@@ -46,9 +47,15 @@ def load_corpora(data_dir: Path | None, with_genesis: bool) -> Corpora:
     return Corpora(texts, genesis, f"{declaration}, and Genesis to learn from")
 
 
-def as_typeset(text: str) -> str:
-    """Genesis as the Declaration is set: lowercased, one space between words, typographic apostrophes."""
-    return " ".join(text.lower().replace("'", "\N{RIGHT SINGLE QUOTATION MARK}").split())
+def as_typeset(text: str, characters: str = APOSTROPHES[0]) -> str:
+    """A text as those learnt from are set: lowercased, one space between words, their apostrophe.
+
+    That is the first apostrophe among their `characters`; the Declaration's is the typographic one.
+    """
+    apostrophe = next((mark for mark in APOSTROPHES if mark in characters), APOSTROPHES[0])
+    for mark in APOSTROPHES:
+        text = text.replace(mark, apostrophe)
+    return " ".join(text.lower().split())
 
 
 def split(corpora: Corpora, train_fraction: float) -> dict[str, Parts]:

@@ -21,7 +21,7 @@ import optax
 import tyro
 from sklearn.metrics import roc_auc_score
 
-from experiments.bilingual import LANGUAGES, Parts, load_corpora, split
+from experiments.bilingual import LANGUAGES, Parts, as_typeset, load_corpora, split
 from experiments.checks import require_at_least, require_share
 from experiments.contrast import train_together
 from experiments.identifiers import ask_identifiers
@@ -44,9 +44,9 @@ from experiments.presets import Settings, named
 from experiments.session import Options, batch_size_for, begin, follow, run_to_ask
 from jaxlstm import models, plots
 from jaxlstm.batches import batches_of
-from jaxlstm.data.text import Alphabet, alphabet_of
+from jaxlstm.data.text import UNKNOWN, Alphabet, alphabet_of
 from jaxlstm.errors import UserError
-from jaxlstm.reporting import console, show_parameters, show_result
+from jaxlstm.reporting import console, show_parameters, show_result, show_unknown
 from jaxlstm.runs import Run, write_json
 from jaxlstm.training import Fitted, fit
 
@@ -251,8 +251,10 @@ def identifier_scores(parts: Mapping[str, Parts], window: int) -> dict[str, np.n
 
 
 def identify(run: Run, text: str) -> None:
-    """Prints which language a text is in, by the models of a run."""
+    """Prints which language a text is in, by the models of a run, and how many of its characters they do not know."""
     log_p = {name: float(values[0]) for name, values in predictor(run)([text]).items()}
     found = score(log_p)
     first, second = LANGUAGES
     console.print(f"{first if found > 0 else second}   score {found:+.2f} = {log_p[first]:.2f} - {log_p[second]:.2f}")
+    alphabet = Alphabet(run.read_json("alphabet.json"))
+    show_unknown(alphabet.encode(as_typeset(text, alphabet.characters)) == UNKNOWN, "characters")

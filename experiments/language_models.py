@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.bilingual import LANGUAGES
+from experiments.bilingual import LANGUAGES, as_typeset
 from experiments.checks import require_texts
 from jaxlstm import models
 from jaxlstm.batches import map_batches
@@ -85,11 +85,12 @@ def reader(models: Mapping[str, Model], alphabet: Alphabet, window: int) -> Read
 
 def predictor(run: Run) -> Callable[[Sequence[str]], dict[str, np.ndarray]]:
     """N texts -> log P of each under each language's model, a dict of [N]."""
-    read = reader(deployed(run), Alphabet(run.read_json("alphabet.json")), run.config.window)
+    alphabet = Alphabet(run.read_json("alphabet.json"))
+    read = reader(deployed(run), alphabet, run.config.window)
 
     def predict(texts: Sequence[str]) -> dict[str, np.ndarray]:
         require_texts(texts)
-        log_p = [read(text.lower()) for text in texts]
+        log_p = [read(as_typeset(text, alphabet.characters)) for text in texts]
         return {name: np.array([values[name].sum() for values in log_p]) for name in LANGUAGES}
 
     return predict

@@ -37,9 +37,9 @@ from experiments.presets import Settings, named
 from experiments.session import Options, begin, run_to_ask
 from jaxlstm import models, plots
 from jaxlstm.batches import map_batches
-from jaxlstm.data.text import Alphabet, alphabet_of
+from jaxlstm.data.text import UNKNOWN, Alphabet, alphabet_of
 from jaxlstm.errors import UserError
-from jaxlstm.reporting import console, show_result
+from jaxlstm.reporting import console, show_result, show_unknown
 from jaxlstm.runs import Run, write_json
 
 
@@ -250,7 +250,7 @@ def closest_languages(matrix: np.ndarray, pairs: int) -> list[int]:
 
 
 def identify(run: Run, text: str) -> None:
-    """Prints the likeliest languages of a text, by the LSTMs of a run together."""
+    """Prints the likeliest languages of a text, by the LSTMs of a run, and the number of characters they do not know."""
     require_texts([text])
     config, judges = run.config, run.read_json(JUDGES)
     lstms = load_lstms(run, Alphabet(judges["alphabet"]), [Alphabet(characters) for characters in judges["alphabets"]])
@@ -263,6 +263,7 @@ def identify(run: Run, text: str) -> None:
     p = np.exp(_normalised(log_p))
     best = np.argsort(-p)[:3]
     console.print("   ".join(f"{config.languages[language]} {p[language]:.3f}" for language in best))
+    show_unknown(lstms.alphabet.encode(text) == UNKNOWN, "characters")
 
 
 def load_lstms(run: Run, alphabet: Alphabet, alphabets: list[Alphabet]) -> LSTMs:

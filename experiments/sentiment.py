@@ -40,7 +40,7 @@ from jaxlstm import losses, plots
 from jaxlstm.data import imdb
 from jaxlstm.deploy.predictor import Predictor
 from jaxlstm.errors import UserError
-from jaxlstm.reporting import console, show_parameters, show_result
+from jaxlstm.reporting import console, show_parameters, show_result, show_unknown
 from jaxlstm.runs import Run
 from jaxlstm.training import EarlyStopping, Fitted, Row, fit
 
@@ -316,11 +316,7 @@ def predictor(run: Run) -> Callable[[Sequence[str | np.ndarray]], np.ndarray]:
     ask = Predictor(deployed(run)["sentiment"], [*lengths, config.length])
 
     def encoded(review: str | np.ndarray) -> np.ndarray:
-        if isinstance(review, str):
-            (ids,) = imdb.encode_texts([review], vocabulary, config.num_words, config.length)
-            ids = ids[ids != imdb.PADDING]
-        else:
-            ids = np.asarray(review)[-config.length :]
+        ids = encode(review, vocabulary, config) if isinstance(review, str) else np.asarray(review)[-config.length :]
         return with_ngrams(ids[None], finders)[0]
 
     def predict(reviews: Sequence[str | np.ndarray]) -> np.ndarray:
@@ -330,14 +326,19 @@ def predictor(run: Run) -> Callable[[Sequence[str | np.ndarray]], np.ndarray]:
     return predict
 
 
+def encode(review: str, vocabulary: list[str], config: Config) -> np.ndarray:
+    """A review -> the ids [T] of its last words, after START where all of it is there."""
+    (ids,) = imdb.encode_texts([review], vocabulary, config.num_words, config.length)
+    return ids[ids != imdb.PADDING]
+
+
 def judge(run: Run, text: str) -> None:
     """Prints whether a review is positive, by the model of a run, and how many of its words the model does not know."""
-    (probability,) = predictor(run)([text])
+    require_texts([text])
+    ids = encode(text, run.read_json("vocabulary.json"), run.config)
+    (probability,) = predictor(run)([ids])
     console.print(f"{'positive' if probability > 0.5 else 'negative'}   probability of positive {probability:.3f}")
-    (ids,) = imdb.encode_texts([text], run.read_json("vocabulary.json"), run.config.num_words, run.config.length)
-    words = ids[ids >= imdb.UNKNOWN]
-    if unknown := int((words == imdb.UNKNOWN).sum()):
-        console.print(f"{unknown} of the {len(words)} words that it has read are unknown to it")
+    show_unknown(ids[ids != imdb.START] == imdb.UNKNOWN, "words")
 
 
 def _examples(ids: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, vocabulary: list[str]) -> list[dict]:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import jax
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -37,6 +38,12 @@ def show_result(result: dict[str, Any]) -> None:
         cells = [f"{value:.5g}", "not reported" if original is None else f"{original:.5g}"]
         table.add_row(name, *cells[: len(table.columns) - 1])
     console.print(table)
+
+
+def show_unknown(unknown: np.ndarray, things: str) -> None:
+    """How many of the `things` that a model has read are `unknown` to it, booleans [n]; nothing if it knows all."""
+    if unknown.any():
+        console.print(f"{unknown.sum()} of the {unknown.size} {things} that it has read are unknown to it")
 
 
 @contextmanager

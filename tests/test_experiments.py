@@ -186,8 +186,20 @@ def test_langid(tmp_path, declaration, capsys):
         ("the people of the town and their", "english"),
         ("les gens de la ville et leurs", "french"),
     ):
-        assert main(["langid", "--predict", text, "--from", str(folder)]) == 0
-        assert capsys.readouterr().out.startswith(language)
+        out = predicted(capsys, folder, text)
+        assert out.startswith(language)
+        assert "unknown" not in out
+    # However it is typed: the texts learnt from have another apostrophe, and neither capitals nor lines.
+    typed = ("l'heure est venue", "L\N{RIGHT SINGLE QUOTATION MARK}heure\n est  venue ")
+    assert len({predicted(capsys, folder, text) for text in typed}) == 1
+    assert predicted(capsys, folder, "le \u65e5\u672c").endswith(
+        "2 of the 5 characters that it has read are unknown to it\n"
+    )
+
+
+def predicted(capsys, folder, text):
+    assert main(["langid", "--predict", text, "--from", str(folder)]) == 0
+    return capsys.readouterr().out
 
 
 def test_langid_offline_uses_the_sample_and_says_so(tmp_path, monkeypatch, capsys):

@@ -153,7 +153,11 @@ def test_manylang(tmp_path, data, stubs, capsys):
     out = capsys.readouterr().out
     assert "py3langid is not installed" in out
     assert main(["manylang", "--predict", "les gens de la ville", "--from", str(folder)]) == 0
-    assert capsys.readouterr().out.startswith("fr ")
+    out = capsys.readouterr().out
+    assert out.startswith("fr ")
+    assert "unknown" not in out
+    assert main(["manylang", "--predict", "les gens \u65e5", "--from", str(folder)]) == 0
+    assert capsys.readouterr().out.endswith("1 of the 10 characters that it has read are unknown to it\n")
 
     # Taken up before the last epoch of either, it comes to the same end.
     (folder / "result.json").unlink()
