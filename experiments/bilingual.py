@@ -6,11 +6,11 @@ from typing import NamedTuple
 from jaxlstm.data.fetch import UnreachableError
 from jaxlstm.data.genesis import load_genesis
 from jaxlstm.data.sample import load_sample
-from jaxlstm.data.text import split_words
+from jaxlstm.data.text import split_words, with_apostrophe
 from jaxlstm.data.udhr import load_udhr
 from jaxlstm.reporting import console
 
-APOSTROPHES = "\N{RIGHT SINGLE QUOTATION MARK}'"
+TYPOGRAPHIC = "\N{RIGHT SINGLE QUOTATION MARK}"  # the apostrophe of the Declaration
 LANGUAGES = ("english", "french")  # a score says how much likelier the first is than the second
 DECLARATIONS = {"english": "eng", "french": "fra"}
 TRANSLATIONS = {"english": "english-web", "french": "french"}  # of Genesis
@@ -47,15 +47,12 @@ def load_corpora(data_dir: Path | None, with_genesis: bool) -> Corpora:
     return Corpora(texts, genesis, f"{declaration}, and Genesis to learn from")
 
 
-def as_typeset(text: str, characters: str = APOSTROPHES[0]) -> str:
-    """A text as those learnt from are set: lowercased, one space between words, their apostrophe.
+def as_typeset(text: str, characters: str = TYPOGRAPHIC) -> str:
+    """A text as those learnt from are set: lowercased, one space between words, with their apostrophe.
 
-    That is the first apostrophe among their `characters`; the Declaration's is the typographic one.
+    That is the one among their `characters`, or the straight one, of the bilingual sample.
     """
-    apostrophe = next((mark for mark in APOSTROPHES if mark in characters), APOSTROPHES[0])
-    for mark in APOSTROPHES:
-        text = text.replace(mark, apostrophe)
-    return " ".join(text.lower().split())
+    return " ".join(with_apostrophe(text, TYPOGRAPHIC if TYPOGRAPHIC in characters else "'").lower().split())
 
 
 def split(corpora: Corpora, train_fraction: float) -> dict[str, Parts]:

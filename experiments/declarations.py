@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.session import Options
-from jaxlstm.data.text import UNKNOWN, Alphabet, alphabet_of, split_words
+from jaxlstm.data.text import UNKNOWN, Alphabet, alphabet_of, split_words, with_apostrophe
 from jaxlstm.data.udhr import load_udhr
 from jaxlstm.errors import DataError
 
@@ -42,7 +42,7 @@ class Texts(NamedTuple):
 
 def load_parts(config: Any, options: Options) -> Parts:
     """The Declaration in each language, cut into its parts."""
-    texts = [load_udhr(LANGUAGES[code], options.data_dir) for code in config.languages]
+    texts = [as_typeset(load_udhr(LANGUAGES[code], options.data_dir)) for code in config.languages]
     learnt, test = zip(*(split_words(text, config.train_fraction) for text in texts), strict=True)
     train, validation = zip(*(split_words(text, 1 - config.validation_fraction) for text in learnt), strict=True)
     parts = Parts(list(train), list(validation), list(test))
@@ -54,6 +54,11 @@ def load_parts(config: Any, options: Options) -> Parts:
                     f"got {config.lengths[-1]}"
                 )
     return parts
+
+
+def as_typeset(text: str) -> str:
+    """One space between words, and straight apostrophes: which one a translation has, says nothing of its language."""
+    return " ".join(with_apostrophe(text, "'").split())
 
 
 def count_characters(texts: Sequence[str]) -> int:

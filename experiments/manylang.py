@@ -21,6 +21,7 @@ from sklearn.metrics import confusion_matrix
 from experiments.checks import require_at_least, require_share, require_texts
 from experiments.declarations import (
     LANGUAGES,
+    as_typeset,
     count_characters,
     encode_all,
     frequent_characters,
@@ -250,8 +251,9 @@ def closest_languages(matrix: np.ndarray, pairs: int) -> list[int]:
 
 
 def identify(run: Run, text: str) -> None:
-    """Prints the likeliest languages of a text, by the LSTMs of a run, and the number of characters they do not know."""
+    """Prints the likeliest languages of a text, by the LSTMs of a run, and how much of it they do not know."""
     require_texts([text])
+    text = as_typeset(text)
     config, judges = run.config, run.read_json(JUDGES)
     lstms = load_lstms(run, Alphabet(judges["alphabet"]), [Alphabet(characters) for characters in judges["alphabets"]])
     log_p = np.zeros(len(config.languages))

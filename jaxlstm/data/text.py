@@ -9,6 +9,7 @@ from jaxlstm.errors import DataError, UserError
 
 START = 0  # stands before the first character
 UNKNOWN = 1  # any character that is not in the alphabet
+APOSTROPHES = "'\N{RIGHT SINGLE QUOTATION MARK}\N{MODIFIER LETTER APOSTROPHE}"  # which one, is up to the typesetter
 
 
 class Alphabet(NamedTuple):
@@ -42,6 +43,11 @@ def alphabet_of(*texts: str) -> Alphabet:
     if not characters:
         raise DataError("text: expected at least one character, got none")
     return Alphabet(characters)
+
+
+def with_apostrophe(text: str, apostrophe: str) -> str:
+    """The text with this one in place of each of the APOSTROPHES."""
+    return text.translate(dict.fromkeys(map(ord, APOSTROPHES), apostrophe))
 
 
 def split_words(text: str, fraction: float) -> tuple[str, str]:
