@@ -21,6 +21,7 @@ from sklearn.metrics import confusion_matrix
 from experiments.checks import require_at_least, require_share, require_texts
 from experiments.declarations import (
     LANGUAGES,
+    Parts,
     as_typeset,
     count_characters,
     encode_all,
@@ -42,6 +43,7 @@ from jaxlstm.data.text import UNKNOWN, Alphabet, alphabet_of
 from jaxlstm.errors import UserError
 from jaxlstm.reporting import console, show_result, show_unknown
 from jaxlstm.runs import Run, write_json
+from jaxlstm.training import Fitted
 
 
 @dataclass(frozen=True)
@@ -156,35 +158,9 @@ def main(
         f"{len(config.languages)} languages: {count_characters(parts.train):,} characters to learn from, "
         f"{count_characters(parts.validation):,} to choose the epoch on, {count_characters(parts.test):,} held out"
     )
-    key_classifier, key_models = jax.random.split(jax.random.key(config.seed))
-    alphabet = alphabet_of(*parts.train)
-    alphabets = [frequent_characters(text, config.model_characters) for text in parts.train]
-    classifier = train_classifier(run, options, parts, alphabet, key_classifier)
-    run.save_parameters(classifier.params, "classifier")
-    spellers = train_models(run, options, parts, alphabets, key_models)
-    run.save_parameters(spellers.params, "character_models")
-    lstms = LSTMs(alphabet, alphabets, classifier.params, spellers.params)
-
-    def ask(texts: list[str]) -> dict[str, np.ndarray]:
-        scores = lstms.ask(texts)
-        if config.ngram:
-            scores["ngram"] = _normalised(ngram_model_log_p(parts.train, texts, alphabet, config.ngram))
-        return {name: values[:, np.array(config.lengths) - 1] for name, values in scores.items()}
-
-    held_out, languages = spaced_windows(parts.validation, config.lengths[-1], VALIDATION_WINDOWS)
+    lstms, (classifier, spellers) = train(run, options, parts)
     texts, labels = spaced_windows(parts.test, config.lengths[-1], config.test_windows)
-    chosen_on, scores = ask(held_out), ask(texts)
-    weights = join(chosen_on, scores, languages, "character_models", "classifier", "together")
-    write_json(run.folder / JUDGES, {
-        "alphabet": alphabet.characters,
-        "alphabets": [of_language.characters for of_language in alphabets],
-        "weights": weights,
-    })  # fmt: skip
-    if config.ngram:
-        join(chosen_on, scores, languages, "together", "ngram", "with_ngram")
-    prefixes = [text[:length] for text in texts for length in config.lengths]
-    for name, found in ask_identifiers(prefixes, config.languages, ("lingua", "py3langid")).items():
-        scores[name] = found.reshape(len(texts), len(config.lengths), -1)
+    scores = scores_by_judge(run, lstms, parts, texts)
     answers = {name: values.argmax(axis=-1) for name, values in scores.items()}  # [windows, lengths]
     accuracies = {
         name: dict(zip(config.lengths, map(float, (answer == labels[:, None]).mean(axis=0)), strict=True))
@@ -193,13 +169,54 @@ def main(
     metrics = {f"{name}_{length}": accuracy for name, at in accuracies.items() for length, accuracy in at.items()}
 
     plot_answers(run, accuracies, labels, answers["with_ngram" if config.ngram else "together"])
-    plots.save(
-        plots.learning_curves(classifier.rows, ["accuracy"], model="classifier"), run.folder / "learning_classifier.png"
-    )
-    plots.save(plots.learning_curves(spellers.rows, model="character models"), run.folder / "learning_models.png")
     console.print(f"{len(texts):,} windows of held-out text, and their first characters")
     params = (classifier.params, spellers.params)
     show_result(run.finish(metrics, {}, params, classifier.seconds + spellers.seconds))
+
+
+def train(run: Run, options: Options, parts: Parts) -> tuple[LSTMs, tuple[Fitted, Fitted]]:
+    """Trains the classifier and the character models, saves them and draws how they learn."""
+    config = run.config
+    key_classifier, key_models = jax.random.split(jax.random.key(config.seed))
+    alphabet = alphabet_of(*parts.train)
+    alphabets = [frequent_characters(text, config.model_characters) for text in parts.train]
+    classifier = train_classifier(run, options, parts, alphabet, key_classifier)
+    run.save_parameters(classifier.params, "classifier")
+    spellers = train_models(run, options, parts, alphabets, key_models)
+    run.save_parameters(spellers.params, "character_models")
+    figure = plots.learning_curves(classifier.rows, ["accuracy"], model="classifier")
+    plots.save(figure, run.folder / "learning_classifier.png")
+    plots.save(plots.learning_curves(spellers.rows, model="character models"), run.folder / "learning_models.png")
+    return LSTMs(alphabet, alphabets, classifier.params, spellers.params), (classifier, spellers)
+
+
+def scores_by_judge(run: Run, lstms: LSTMs, parts: Parts, texts: list[str]) -> dict[str, np.ndarray]:
+    """N windows of held-out text -> log P(language | its first characters) [N, lengths, L] by each judge.
+
+    How much one counts beside another is chosen on the validation text, and kept for `identify`.
+    """
+    config = run.config
+
+    def ask(texts: list[str]) -> dict[str, np.ndarray]:
+        scores = lstms.ask(texts)
+        if config.ngram:
+            scores["ngram"] = _normalised(ngram_model_log_p(parts.train, texts, lstms.alphabet, config.ngram))
+        return {name: values[:, np.array(config.lengths) - 1] for name, values in scores.items()}
+
+    held_out, languages = spaced_windows(parts.validation, config.lengths[-1], VALIDATION_WINDOWS)
+    chosen_on, scores = ask(held_out), ask(texts)
+    weights = join(chosen_on, scores, languages, "character_models", "classifier", "together")
+    write_json(run.folder / JUDGES, {
+        "alphabet": lstms.alphabet.characters,
+        "alphabets": [alphabet.characters for alphabet in lstms.alphabets],
+        "weights": weights,
+    })  # fmt: skip
+    if config.ngram:
+        join(chosen_on, scores, languages, "together", "ngram", "with_ngram")
+    prefixes = [text[:length] for text in texts for length in config.lengths]
+    for name, found in ask_identifiers(prefixes, config.languages, ("lingua", "py3langid")).items():
+        scores[name] = found.reshape(len(texts), len(config.lengths), -1)
+    return scores
 
 
 def join(
