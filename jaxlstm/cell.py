@@ -23,6 +23,8 @@ import numpy as np
 from jax import Array
 from jax.typing import DTypeLike
 
+from jaxlstm.checks import check_input, check_params, check_state, check_weights
+
 Activation = Callable[[Array], Array]
 
 
@@ -80,7 +82,14 @@ def lstm_cell(
     """One step: x [..., D] -> the next state and the output y [..., H].
 
     It has the form that `jax.lax.scan` expects: `scan(partial(lstm_cell, params), state, xs)`.
+
+    Raises:
+      ValueError: an argument that does not fit, by name, with what was expected and what came.
     """
+    check_weights(params, LSTMParams)
+    check_input(x)
+    check_params(params, x, "x")
+    check_state(state, state_like((*x.shape[:-1], params.w_h.shape[0]), x.dtype), x.dtype)
     state = advance(gates(preactivations(params, state, x), activation), state, activation)
     return state, state.h
 
@@ -96,9 +105,20 @@ def cell_dtype(dtype: DTypeLike) -> jnp.dtype:
 
 
 def zero_state(batch_shape: tuple[int, ...], hidden_size: int, dtype: DTypeLike = jnp.float32) -> LSTMState:
-    """h and c of zeros, `[*batch_shape, H]`; `()` for a single sequence."""
+    """h and c of zeros, `[*batch_shape, H]`; `()` for a single sequence.
+
+    Raises:
+      ValueError: a number for `batch_shape`.
+    """
+    if not isinstance(batch_shape, tuple | list):
+        raise ValueError(f"batch_shape: expected a tuple such as (32,), got {batch_shape!r}")
     shape = (*batch_shape, hidden_size)
     return LSTMState(jnp.zeros(shape, dtype), jnp.zeros(shape, cell_dtype(dtype)))
+
+
+def state_like(shape: tuple[int, ...], dtype: DTypeLike) -> LSTMState:
+    """The shapes, `[..., H]`, and dtypes of a state beside inputs of `dtype`, without values."""
+    return LSTMState._make(jax.ShapeDtypeStruct(shape, each) for each in (dtype, cell_dtype(dtype)))
 
 
 def init_lstm(

@@ -38,22 +38,48 @@ def check_inputs(xs: Array) -> None:
     check_array("xs", xs)
     if len(xs.shape) < 2:
         raise ValueError(f"xs: expected shape [..., T, D] with at least 2 dimensions, got {list(xs.shape)}")
-    if not jnp.issubdtype(xs.dtype, jnp.floating):
-        raise ValueError(f"xs: expected a floating dtype, got {xs.dtype}; embed or one-hot encode symbols first")
+    _check_floating("xs", xs)
 
 
-def check_params(params: Any, xs: Array) -> None:
+def check_input(x: Array) -> None:
+    """For the input of one step: one dimension or more, and a floating dtype."""
+    check_array("x", x)
+    if not x.shape:
+        raise ValueError("x: expected shape [..., D], got []")
+    _check_floating("x", x)
+
+
+def _check_floating(name: str, array: Array) -> None:
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise ValueError(f"{name}: expected a floating dtype, got {array.dtype}; embed or one-hot encode symbols first")
+
+
+def check_weights(params: Any, kind: Any) -> None:
+    """For the weights of an LSTM, a `kind` of named tuple: arrays whose shapes fit together."""
+    if not isinstance(params, kind):
+        raise ValueError(f"params: expected {kind.__name__}, as init_lstm makes them, got {type(params).__name__}")
+    for name, leaf in params._asdict().items():
+        check_array(f"params.{name}", leaf)
+    if params.w_h.ndim != 2 or params.w_h.shape[1] != 4 * params.w_h.shape[0]:
+        raise ValueError(f"params.w_h: expected shape [H, 4H], got {list(params.w_h.shape)}")
+    width = params.w_h.shape[1]
+    if params.w_x.ndim != 2 or params.w_x.shape[1] != width:
+        raise ValueError(f"params.w_x: expected shape [D, {width}], got {list(params.w_x.shape)}")
+    check_shape("params.b", params.b, (width,))
+
+
+def check_params(params: Any, xs: Array, name: str = "xs") -> None:
     """For the weights of any cell: the dtype of xs [..., D] in all of them, and D rows in w_x where there is one."""
     w_x = getattr(params, "w_x", None)
     if w_x is not None and xs.shape[-1] != w_x.shape[0]:
         raise ValueError(
-            f"xs: expected {w_x.shape[0]} features (params.w_x is {list(w_x.shape)}), "
-            f"got {xs.shape[-1]} (xs is {list(xs.shape)})"
+            f"{name}: expected {w_x.shape[0]} features (params.w_x is {list(w_x.shape)}), "
+            f"got {xs.shape[-1]} ({name} is {list(xs.shape)})"
         )
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         if leaf.dtype != xs.dtype:
-            name = jax.tree_util.keystr(path, simple=True, separator=".")
-            raise ValueError(f"params.{name}: expected the dtype of xs, {xs.dtype}, got {leaf.dtype}")
+            weight = jax.tree_util.keystr(path, simple=True, separator=".")
+            raise ValueError(f"params.{weight}: expected the dtype of {name}, {xs.dtype}, got {leaf.dtype}")
 
 
 def check_state(state: Any, expected: Any, dtype: np.dtype) -> None:

@@ -10,15 +10,15 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxlstm.cell import Activation, LSTMParams, LSTMState, cell_dtype, zero_state
+from jaxlstm.cell import Activation, LSTMParams, LSTMState, state_like, zero_state
 from jaxlstm.checks import (
-    check_array,
     check_at_least,
     check_flag,
     check_inputs,
     check_params,
     check_shape,
     check_state,
+    check_weights,
 )
 from jaxlstm.implementations import PLATFORMS, Call, Choice, choose, current_capability, current_platform, module_of
 from jaxlstm.layout import (
@@ -179,14 +179,13 @@ def _checked_call(
     if not callable(activation):
         raise ValueError(f"activation: expected a function such as jnp.tanh, got {activation!r}")
     masking = masking_of(lengths, mask)
-    _check_weights(params)
+    check_weights(params, LSTMParams)
     check_inputs(xs)
     check_params(params, xs)
     layout, hidden = layout_of(xs, time_major), params.w_h.shape[0]
     shape = (*layout.batch_shape, hidden)
     if state is not None:
-        expected = LSTMState._make(jax.ShapeDtypeStruct(shape, dtype) for dtype in (xs.dtype, cell_dtype(xs.dtype)))
-        check_state(state, expected, xs.dtype)
+        check_state(state, state_like(shape, xs.dtype), xs.dtype)
     if h_scale is not None:
         check_shape("h_scale", h_scale, shape)
     return layout, Call(
@@ -204,19 +203,6 @@ def _checked_call(
         scaled=h_scale is not None,
         unroll=unroll,
     )
-
-
-def _check_weights(params: LSTMParams) -> None:
-    if not isinstance(params, LSTMParams):
-        raise ValueError(f"params: expected LSTMParams, as init_lstm makes them, got {type(params).__name__}")
-    for name, leaf in params._asdict().items():
-        check_array(f"params.{name}", leaf)
-    if params.w_h.ndim != 2 or params.w_h.shape[1] != 4 * params.w_h.shape[0]:
-        raise ValueError(f"params.w_h: expected shape [H, 4H], got {list(params.w_h.shape)}")
-    width = params.w_h.shape[1]
-    if params.w_x.ndim != 2 or params.w_x.shape[1] != width:
-        raise ValueError(f"params.w_x: expected shape [D, {width}], got {list(params.w_x.shape)}")
-    check_shape("params.b", params.b, (width,))
 
 
 # Compiled here, so that a call outside of any `jit` does not trace and compile its scan anew.

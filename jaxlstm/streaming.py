@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxlstm.cell import Activation, LSTMParams, LSTMState, lstm_cell, zero_state
+from jaxlstm.cell import Activation, LSTMParams, LSTMState, lstm_cell, state_like, zero_state
 from jaxlstm.checks import check_shape, check_state
 
 Step = Callable[[LSTMState, ArrayLike], tuple[LSTMState, Array]]
@@ -115,7 +115,7 @@ def _check_chunk(params: LSTMParams, state: LSTMState, xs: np.ndarray) -> None:
 
 def _check_state(params: LSTMParams, state: LSTMState, batch_shape: tuple[int, ...]) -> None:
     dtype = params.w_x.dtype
-    check_state(state, jax.eval_shape(lambda: zero_state(batch_shape, params.w_h.shape[0], dtype)), dtype)
+    check_state(state, state_like((*batch_shape, params.w_h.shape[0]), dtype), dtype)
 
 
 def _check_dtype(name: str, array: Array | np.ndarray, dtype: np.dtype) -> None:

@@ -1,5 +1,6 @@
 """`lstm_cell` and `zero_state`."""
 
+import re
 from functools import partial
 
 import jax
@@ -82,3 +83,35 @@ def test_zero_state(batch_shape):
         assert not state.h.any()
         assert not state.c.any()
     assert zero_state((), 4).h.dtype == jnp.float32
+    with pytest.raises(ValueError, match=r"^batch_shape: expected a tuple such as \(32,\), got 3$"):
+        zero_state(3, 4)
+
+
+# What is wrong with a step of 3 rows, D = 5, H = 4, and the message.
+PARAMS, X, STATE, *_ = draw(dtype=np.float32)
+X = np.asarray(X)[:, 0]
+BAD = {
+    "order": ((PARAMS, X, STATE), "x: expected an array, got LSTMState"),
+    "params-tuple": ((tuple(PARAMS), STATE, X), "params: expected LSTMParams, as init_lstm makes them, got tuple"),
+    "state-tuple": ((PARAMS, tuple(STATE), X), "state: expected LSTMState, as zero_state makes it, got tuple"),
+    "x-features": ((PARAMS, STATE, X[:, :4]), "x: expected 5 features (params.w_x is [5, 16]), got 4 (x is [3, 4])"),
+    "x-scalar": ((PARAMS, STATE, X[0, 0]), "x: expected shape [..., D], got []"),
+    "x-integers": (
+        (PARAMS, STATE, X.astype(np.int32)),
+        "x: expected a floating dtype, got int32; embed or one-hot encode symbols first",
+    ),
+    "x-dtype": (
+        (PARAMS, STATE, X.astype(np.float16)),
+        "params.w_x: expected the dtype of x, float16, got float32",
+    ),
+    "state-batch": ((PARAMS, STATE, X[:2]), "state.h: expected shape [2, 4], got [3, 4]"),
+    "c-width": ((PARAMS, STATE._replace(c=STATE.c[:, :1]), X), "state.c: expected shape [3, 4], got [3, 1]"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_an_error_names_the_argument(name):
+    arguments, message = BAD[name]
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        lstm_cell(*arguments)
+    lstm_cell(PARAMS, STATE, X)  # which is good
