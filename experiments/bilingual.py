@@ -6,7 +6,7 @@ from typing import NamedTuple
 from jaxlstm.data.fetch import UnreachableError
 from jaxlstm.data.genesis import load_genesis
 from jaxlstm.data.sample import load_sample
-from jaxlstm.data.text import split_words, with_apostrophe
+from jaxlstm.data.text import split_words, typeset
 from jaxlstm.data.udhr import load_udhr
 from jaxlstm.reporting import console
 
@@ -52,7 +52,7 @@ def as_typeset(text: str, characters: str = TYPOGRAPHIC) -> str:
 
     That is the one among their `characters`, or the straight one, of the bilingual sample.
     """
-    return " ".join(with_apostrophe(text, TYPOGRAPHIC if TYPOGRAPHIC in characters else "'").lower().split())
+    return typeset(text.lower(), TYPOGRAPHIC if TYPOGRAPHIC in characters else "'")
 
 
 def split(corpora: Corpora, train_fraction: float) -> dict[str, Parts]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.session import Options
-from jaxlstm.data.text import UNKNOWN, Alphabet, alphabet_of, split_words, with_apostrophe
+from jaxlstm.data.text import UNKNOWN, Alphabet, alphabet_of, split_words, typeset
 from jaxlstm.data.udhr import load_udhr
 from jaxlstm.errors import DataError
 
@@ -58,7 +58,7 @@ def load_parts(config: Any, options: Options) -> Parts:
 
 def as_typeset(text: str) -> str:
     """One space between words, and straight apostrophes: which one a translation has, says nothing of its language."""
-    return " ".join(with_apostrophe(text, "'").split())
+    return typeset(text, "'")
 
 
 def count_characters(texts: Sequence[str]) -> int:

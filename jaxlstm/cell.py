@@ -86,10 +86,7 @@ def lstm_cell(
     Raises:
       ValueError: an argument that does not fit, by name, with what was expected and what came.
     """
-    check_weights(params, LSTMParams)
-    check_input(x)
-    check_params(params, x, "x")
-    check_state(state, state_like((*x.shape[:-1], params.w_h.shape[0]), x.dtype), x.dtype)
+    _check_step(params, state, x)
     state = advance(gates(preactivations(params, state, x), activation), state, activation)
     return state, state.h
 
@@ -160,3 +157,10 @@ def init_lstm(
         b_i = -b_f
     b = jnp.concatenate([b_i, b_f, zeros, zeros])
     return LSTMParams(w_x.astype(dtype), w_h.astype(dtype), b.astype(dtype))
+
+
+def _check_step(params: LSTMParams, state: LSTMState, x: Array) -> None:
+    check_weights(params, LSTMParams)
+    check_input(x)
+    check_params(params, x, "x")
+    check_state(state, state_like((*x.shape[:-1], params.w_h.shape[0]), x.dtype), x.dtype)

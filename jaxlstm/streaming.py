@@ -38,7 +38,9 @@ def stepper(
     @jax.jit
     def advance(state: LSTMState, x: ArrayLike) -> LSTMState:
         x = jnp.asarray(x)
-        _check_step(params, batch_shape, state, x)  # while tracing, so that a step that fits pays for no check
+        # While tracing, so that a step that fits pays for no check; `lstm_cell` checks the state beside x.
+        check_shape("x", x, (*batch_shape, params.w_x.shape[0]))
+        _check_dtype("x", x, params.w_x.dtype)
         return lstm_cell(params, state, x, activation=activation)[0]
 
     def step(state: LSTMState, x: ArrayLike) -> tuple[LSTMState, Array]:
@@ -100,22 +102,11 @@ def _capacity(steps: int) -> int:
     return 1 << max(steps - 1, 0).bit_length()
 
 
-def _check_step(params: LSTMParams, batch_shape: tuple[int, ...], state: LSTMState, x: Array) -> None:
-    check_shape("x", x, (*batch_shape, params.w_x.shape[0]))
-    _check_state(params, state, batch_shape)
-    _check_dtype("x", x, params.w_x.dtype)
-
-
 def _check_chunk(params: LSTMParams, state: LSTMState, xs: np.ndarray) -> None:
     if xs.ndim < 2 or xs.shape[-1] != params.w_x.shape[0]:
         raise ValueError(f"xs: expected shape [..., T, {params.w_x.shape[0]}], got {list(xs.shape)}")
     _check_dtype("xs", xs, params.w_x.dtype)
-    _check_state(params, state, xs.shape[:-2])
-
-
-def _check_state(params: LSTMParams, state: LSTMState, batch_shape: tuple[int, ...]) -> None:
-    dtype = params.w_x.dtype
-    check_state(state, state_like((*batch_shape, params.w_h.shape[0]), dtype), dtype)
+    check_state(state, state_like((*xs.shape[:-2], params.w_h.shape[0]), xs.dtype), xs.dtype)
 
 
 def _check_dtype(name: str, array: Array | np.ndarray, dtype: np.dtype) -> None:

@@ -45,9 +45,9 @@ def alphabet_of(*texts: str) -> Alphabet:
     return Alphabet(characters)
 
 
-def with_apostrophe(text: str, apostrophe: str) -> str:
-    """The text with this one in place of each of the APOSTROPHES."""
-    return text.translate(dict.fromkeys(map(ord, APOSTROPHES), apostrophe))
+def typeset(text: str, apostrophe: str) -> str:
+    """The text with one space between words, and this apostrophe in place of each of the APOSTROPHES."""
+    return " ".join(text.translate(dict.fromkeys(map(ord, APOSTROPHES), apostrophe)).split())
 
 
 def split_words(text: str, fraction: float) -> tuple[str, str]:
