@@ -71,7 +71,7 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
     """Autoencoder: rebuild a sequence from one vector, alone and while predicting what comes next."""
     run = begin("autoencoder", config, options)
     config = run.config
-    key_alone, key_composite = jax.random.split(jax.random.key(config.seed))
+    key_alone, key_composite, key_order, key_order_too = jax.random.split(jax.random.key(config.seed), 4)
     xs = jnp.arange(1, config.length + 1, dtype=jnp.float32)[None, :, None] / 10
     following = xs[:, 1:]
 
@@ -89,8 +89,8 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
         return losses.squared_error(rebuilt, xs) + losses.squared_error(predicted, xs[:, 1:]), {}
 
     params, composite_params = init(key_alone, key_composite, config)
-    alone = _train(run, "alone", loss, params, xs, key_alone)
-    composite = _train(run, "composite", composite_loss, composite_params, xs, key_composite)
+    alone = _train(run, "alone", loss, params, xs, key_order)
+    composite = _train(run, "composite", composite_loss, composite_params, xs, key_order_too)
     rebuilt = reconstruct(alone.params, xs)
     rebuilt_too, predicted = both(composite.params, xs)
 

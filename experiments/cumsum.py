@@ -22,6 +22,7 @@ import numpy as np
 import optax
 
 from experiments.checks import require_at_least
+from experiments.keys import keys_for
 from experiments.presets import Settings, named
 from experiments.session import Options, begin, follow
 from jaxlstm import losses, models, plots
@@ -108,11 +109,14 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
     """Cumsum: say at every step whether the running sum has passed a threshold."""
     run = begin("cumsum", config, options)
     config = run.config
-    key_params, key_training, key_test = jax.random.split(jax.random.key(config.seed), 3)
-    starts = [init(key, config) for key in _keys(key_params, config.networks)]
+    key_params, key_training, key_test, key_validation = jax.random.split(jax.random.key(config.seed), 4)
+    starts = [init(key, config) for key in keys_for(config.networks, key_params)]
     show_parameters("cumsum", starts[0])
-    keys = _keys(key_training, config.networks)
-    learnt = [train(run, options, *start, key_test) for start in zip(range(config.networks), starts, keys, strict=True)]
+    keys = keys_for(config.networks, key_training)
+    learnt = [
+        train(run, options, number, params, key, key_validation)
+        for number, (params, key) in enumerate(zip(starts, keys, strict=True), 1)
+    ]
     fitted = max(learnt, key=lambda fitted: fitted.rows[fitted.best_epoch - 1].get("validation_accuracy", 0.0))
     run.save_parameters(fitted.params)
 
@@ -142,7 +146,7 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
 
 
 def train(
-    run: Run, options: Options, number: int, params: models.TaggerParams, key: jax.Array, key_test: jax.Array
+    run: Run, options: Options, number: int, params: models.TaggerParams, key: jax.Array, key_validation: jax.Array
 ) -> Fitted:
     """One network, from its start."""
     config: Config = run.config
@@ -156,8 +160,10 @@ def train(
         return losses.binary_cross_entropy(logits, labels), {"accuracy": losses.binary_accuracy(logits, labels)}
 
     validation = [
-        draw(jax.random.fold_in(key_test, length), config.validation_size, length, config.scaled)
-        for length in config.longer
+        draw(key_of_length, config.validation_size, length, config.scaled)
+        for length, key_of_length in zip(
+            config.longer, jax.random.split(key_validation, len(config.longer)), strict=True
+        )
     ]
     measure = jax.jit(lambda params, xs, labels: losses.binary_accuracy(logits_of(params, xs), labels))
 
@@ -167,7 +173,7 @@ def train(
     # From h_{t-1} alone: decay of the forget gate's bias would be a leak.
     recurrent = jax.tree_util.tree_map_with_path(lambda path, _: jax.tree_util.keystr(path).endswith(".w_h"), params)
     schedule = optax.cosine_decay_schedule(config.learning_rate, config.epochs * config.steps_per_epoch)
-    model = f"network-{number + 1}" if config.networks > 1 else ""
+    model = f"network-{number}" if config.networks > 1 else ""
     with follow(run, config.epochs, model) as on_epochs:
         return fit(
             loss,
@@ -185,19 +191,15 @@ def train(
         )
 
 
-def _keys(key: jax.Array, count: int) -> list[jax.Array]:
-    """The key itself, and others beside it."""
-    return [key, *(jax.random.fold_in(key, number) for number in range(1, count))]
-
-
 def draw(key: jax.Array, size: int, length: int, scaled: bool, uneven: float = 0.0) -> tuple[jax.Array, jax.Array]:
     """Numbers [size, length], in units of the threshold if `scaled`, and at each step whether the sum has passed it.
 
     A share `uneven` of the sequences are the cubes of such numbers, scaled to a sum drawn from [0, T / 2).
     """
+    if uneven:
+        key, key_sums, key_which = jax.random.split(key, 3)
     xs = jax.random.uniform(key, (size, length))
     if uneven:
-        key_sums, key_which = jax.random.split(jax.random.fold_in(key, 1))
         sums = jax.random.uniform(key_sums, (size, 1), maxval=length / 2)
         cubes = xs**3
         which = jax.random.bernoulli(key_which, uneven, (size, 1))

@@ -30,6 +30,7 @@ from sklearn.metrics import confusion_matrix
 
 from experiments.checks import option, require_at_least, require_share, require_texts
 from experiments.judges import LSTM
+from experiments.keys import keys_for
 from experiments.presets import Settings, named
 from experiments.pretraining import pretrain
 from experiments.review_classifier import Classifier, Params, deployed, ensemble_of, init, logits_of
@@ -210,7 +211,9 @@ def main(
         load_unlabelled()
     run = begin("sentiment", config, options)
     config = run.config
-    key_params, key_split, key_reviews, key_training = jax.random.split(jax.random.key(config.seed), 4)
+    key_params, key_split, key_reviews, key_training, key_vectors, key_students = jax.random.split(
+        jax.random.key(config.seed), 6
+    )
     unlabelled = load_unlabelled() if config.reads_unlabelled else None
     parts = read_parts(run, reviews, unlabelled, key_split, key_reviews)
     console.print(
@@ -219,15 +222,14 @@ def main(
 
     vectors, seconds = None, 0.0
     if config.pretraining_epochs:
-        vectors, seconds = pretrain(run, parts, jax.random.fold_in(key_params, 1), options)
-    starts = [init(key, config, vectors) for key in keys_of_models(key_params, config.models)]
+        vectors, seconds = pretrain(run, parts, key_vectors, options)
+    starts = [init(key, config, vectors) for key in keys_for(config.models, key_params)]
     show_parameters("sentiment", starts[0])
     params, rows, took = train(run, starts, parts.train, parts.validation, key_training, options, config.epochs)
     seconds += took
     judges = judges_of(params, parts.train, parts.validation, config, options)
-    for number in range(1, 1 + config.self_training_rounds):
-        taught = examples_taught_by(judges, parts, options)
-        key, epochs = jax.random.fold_in(key_training, number), config.self_training_epochs
+    for number, key in enumerate(jax.random.split(key_students, config.self_training_rounds), 1):
+        taught, epochs = examples_taught_by(judges, parts, options), config.self_training_epochs
         params, rows, took = train(run, starts, taught, parts.validation, key, options, epochs, f"{STUDENT}_{number}")
         seconds += took
         judges = judges_of(params, taught, parts.validation, config, options)
@@ -239,11 +241,6 @@ def main(
         plots.save(plots.learning_curves(rows, ["accuracy"]), run.folder / "learning.png")
     plot_answers(run, words_of(ids), labels, logits[LSTM], reviews.vocabulary)
     show_result(run.finish(accuracies(logits, labels), ORIGINAL, params, seconds))
-
-
-def keys_of_models(key: jax.Array, count: int) -> list[jax.Array]:
-    """A key for each of several models; the first one's is that of a model which learns alone."""
-    return [key, *(jax.random.fold_in(key, number) for number in range(2, count + 1))]
 
 
 def train(
@@ -279,7 +276,7 @@ def train(
     batches = batches_for(examples, config, options)
     optimiser = optax.adam(optax.cosine_decay_schedule(config.learning_rate, epochs * batches.steps))
     fitted: list[Fitted] = []
-    for number, (start, key_model) in enumerate(zip(starts, keys_of_models(key, len(starts)), strict=True), 1):
+    for number, (start, key_model) in enumerate(zip(starts, keys_for(len(starts), key), strict=True), 1):
         name = stage if number == 1 else f"{stage}_model_{number}".removeprefix("_")
         with follow(run, epochs, name) as on_epochs:
             learnt = fit(

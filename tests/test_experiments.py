@@ -90,7 +90,8 @@ def test_the_scaled_threshold_is_one_at_every_length(length):
 def test_uneven_sequences_end_anywhere_and_hold_small_numbers():
     length = 10
     xs, labels = (np.asarray(array) for array in cumsum.draw(jax.random.key(0), 2000, length, True, uneven=1.0))
-    even, _ = cumsum.draw(jax.random.key(0), 2000, length, True)
+    key_numbers, *_ = jax.random.split(jax.random.key(0), 3)
+    even, _ = cumsum.draw(key_numbers, 2000, length, True)
     sums = xs.sum(axis=1)  # uniform on [0, 2) thresholds
     np.testing.assert_allclose(np.quantile(sums, [0.25, 0.5, 0.75]), [0.5, 1.0, 1.5], atol=0.05)
     np.testing.assert_array_equal(labels[:, -1], sums >= 1)
@@ -111,10 +112,10 @@ def test_cumsum_at_longer_lengths(tmp_path, capsys):
     # What was kept is the best of both networks, at its best epoch.
     finished = Run.open(folder, "cumsum", cumsum.Config)
     params = finished.load_parameters(cumsum.init(jax.random.key(0), finished.config))
-    key_test = jax.random.split(jax.random.key(0), 3)[2]
+    key_validation = jax.random.split(jax.random.key(0), 4)[3]
     found = []
-    for length in (15, 30):
-        xs, labels = cumsum.draw(jax.random.fold_in(key_test, length), 50, length, True)
+    for length, key in zip((15, 30), jax.random.split(key_validation), strict=True):
+        xs, labels = cumsum.draw(key, 50, length, True)
         found.append(float(np.mean((np.asarray(cumsum.logits_of(params, xs)) > 0) == (np.asarray(labels) > 0))))
     assert min(found) == pytest.approx(max(accuracy for _, accuracy in validation), abs=1e-6)
     capsys.readouterr()

@@ -45,9 +45,8 @@ def init_pooled_classifier(
     symbols, widths = np.ravel(vocabulary_size).tolist(), np.ravel(embedding_size).tolist()
     if len(symbols) != len(widths):
         raise ValueError(f"embedding_size: expected {len(symbols)}, one for each vocabulary, got {len(widths)}")
-    key_embedding, key_forward, key_backward, key_head = jax.random.split(key, 4)
-    keys = [key_embedding, *(jax.random.fold_in(key_embedding, number) for number in range(1, len(symbols)))]
-    embeddings = tuple(map(init_embedding, keys, symbols, widths))
+    key_embeddings, key_forward, key_backward, key_head = jax.random.split(key, 4)
+    embeddings = tuple(map(init_embedding, jax.random.split(key_embeddings, len(symbols)), symbols, widths))
     width = sum(widths)
     return PooledClassifierParams(
         embeddings,
@@ -94,7 +93,7 @@ def classify_pooled(
 
 def _max(xs: Array, mask: Array) -> Array:
     """[B, T, N] -> [B, N]: the largest over the valid steps."""
-    largest = jnp.max(jnp.where(mask[..., None], xs, -jnp.inf), axis=1)
+    largest = jnp.max(jnp.where(mask[..., None], xs, -jnp.inf), axis=1, initial=-jnp.inf)
     return jnp.where(jnp.any(mask, axis=1)[:, None], largest, 0)
 
 
