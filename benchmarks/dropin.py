@@ -22,6 +22,7 @@ from flax import nnx
 import jaxlstm.linen
 import jaxlstm.nnx
 from benchmarks.command import call, check_names, check_positive
+from benchmarks.memory import temporary_bytes
 from benchmarks.programs import DTYPE, PASSES, relative_difference, tolerance
 from benchmarks.report import add_columns, console, digits, new_table, say, show_machine, times
 from benchmarks.results import new_results, save
@@ -138,9 +139,7 @@ def compiled(apply: Apply, params: Any, which: str, data: Data) -> tuple[Callabl
 
     arguments = (params, *data[:2]) if which == "forward" else (params, ADAM.init(params), *data)
     program = jax.jit(apply if which == "forward" else train).lower(*arguments).compile()
-    analysis = program.memory_analysis()
-    memory = None if analysis is None else int(analysis.temp_size_in_bytes)
-    return lambda: jax.block_until_ready(program(*arguments)), memory
+    return lambda: jax.block_until_ready(program(*arguments)), temporary_bytes(program)
 
 
 def measure(name: str, library: str, which: str, options: Options) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from benchmarks.command import call, check_names
 from benchmarks.gpu_hlo import Loop, read
 from benchmarks.gpu_programs import Case, program
 from benchmarks.machine import describe, installed, versions
+from benchmarks.memory import temporary_bytes
 from benchmarks.programs import PASSES
 from benchmarks.results import place, save
 from benchmarks.shapes import SHAPES, TINY, Shape
@@ -128,11 +129,11 @@ def compiled(case: Case, cuda: Path | None) -> dict[str, Any]:
             executable = jax.jit(function).lower(*described).compile(compiler_options=options)
     except Exception as error:  # a refusal, or a library that does not compile: the others go on
         return {"error": f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:300]}"}
-    launches, memory = read(executable.as_text() or ""), executable.memory_analysis()
+    launches = read(executable.as_text() or "")
     return {
         "loops": [about(loop) for loop in launches.loops],
         "launches_of_a_call": launches.total,
-        "temporary_bytes": memory and int(memory.temp_size_in_bytes),
+        "temporary_bytes": temporary_bytes(executable),
         "kernels": [kernel._asdict() for kernel in kernels("".join(lines))],
     }
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.memory import temporary_bytes
 from benchmarks.programs import pass_of
 from benchmarks.shapes import Shape
 from jaxlstm import init_lstm, lstm
@@ -99,7 +100,6 @@ def jax_call(case: Case) -> Call:
     with jax.default_matmul_precision(case.options.get("precision")):
         lowered = jax.jit(function).lower(*arguments)
     compiled = lowered.compile(compiler_options=case.options.get("compiler_options"))
-    analysis = compiled.memory_analysis()
 
     def several(count: int) -> float:
         start = time.perf_counter()
@@ -108,7 +108,7 @@ def jax_call(case: Case) -> Call:
         jax.block_until_ready(result)
         return time.perf_counter() - start
 
-    return Call(several, None if analysis is None else int(analysis.temp_size_in_bytes))
+    return Call(several, temporary_bytes(compiled))
 
 
 def torch_call(case: Case) -> Call:

@@ -28,7 +28,7 @@ from benchmarks.machine import installed
 from benchmarks.report import add_columns, console, new_table, say, show_machine
 from benchmarks.results import new_results, save
 from benchmarks.timing import in_turns, rounded, spread
-from experiments import langid, sentiment
+from experiments import langid
 from experiments.systems import open_finished
 from jaxlstm.data import imdb
 from jaxlstm.data.text import Alphabet, split_words, windows
@@ -139,7 +139,7 @@ def langid_ids(run: Run, data_dir: Path | None) -> tuple[np.ndarray, np.ndarray]
 def measure(system: str, folder: Path, options: Options, scratch: Path) -> list[Way]:
     """The ways to serve one run; of langid, both models in each call."""
     module, run = open_finished(folder)
-    if module not in (langid, sentiment):
+    if run.system != system:
         raise UserError(f"{folder}: expected a run of {system}, this is one of {run.system}")
     ids, labels = (sentiment_ids if system == "sentiment" else langid_ids)(run, options.data_dir)
     models = module.deployed(run)

@@ -20,15 +20,13 @@ from benchmarks.training import (
     TASKS,
     UNITS,
     WORDS,
-    Cumsum,
     Data,
-    Head,
     Params,
-    Sentiment,
     Task,
     epoch,
 )
-from jaxlstm import LSTMParams
+from jaxlstm import LSTMParams, models
+from jaxlstm.layers import DenseParams
 
 CHECKED_BATCHES = 10
 
@@ -56,14 +54,14 @@ def cumsum(dropout: float) -> Any:
     )
 
 
-def sentiment_params(embedding: Array, w_x: Array, w_h: Array, b: Array, *head: Array) -> Sentiment:
+def sentiment_params(embedding: Array, w_x: Array, w_h: Array, b: Array, *head: Array) -> models.ClassifierParams:
     """From the weights of Keras, whose gates are in the same order."""
-    return Sentiment(embedding, LSTMParams(w_x, w_h, b), Head(*head))
+    return models.ClassifierParams(embedding, LSTMParams(w_x, w_h, b), DenseParams(*head))
 
 
-def cumsum_params(w_x: Array, w_h: Array, b: Array, *head: Array) -> Cumsum:
+def cumsum_params(w_x: Array, w_h: Array, b: Array, *head: Array) -> models.TaggerParams:
     """From the weights of Keras, whose gates are in the same order."""
-    return Cumsum(LSTMParams(w_x, w_h, b), Head(*head))
+    return models.TaggerParams(LSTMParams(w_x, w_h, b), DenseParams(*head))
 
 
 MODELS = {"sentiment": sentiment, "cumsum": cumsum}  # dropout -> the model

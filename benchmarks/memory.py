@@ -1,5 +1,7 @@
 """What fits: a shape that does not is skipped with a line, before the machine starts to swap."""
 
+from typing import Any
+
 from benchmarks.machine import free_bytes
 from benchmarks.shapes import Shape
 from jaxlstm.errors import UserError
@@ -30,6 +32,12 @@ def check_fits(needed: int) -> None:
     free = free_bytes()
     if needed > free:
         raise DoesNotFitError(f"it needs about {needed / 2**30:.3g} GiB, {free / 2**30:.3g} GiB are free")
+
+
+def temporary_bytes(compiled: Any) -> int | None:
+    """What a compiled program needs beside its arguments and results; None where the platform does not say."""
+    analysis = compiled.memory_analysis()
+    return None if analysis is None else int(analysis.temp_size_in_bytes)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from benchmarks.memory import check_fits
+from benchmarks.memory import check_fits, temporary_bytes
 from benchmarks.shapes import Shape
 from jaxlstm import LSTMParams, init_lstm
 
@@ -102,7 +102,7 @@ def compile_jax(adapter: Adapter, problem: Problem, which: str) -> Program:
     return Program(
         run=lambda: jax.block_until_ready(compiled(*arguments)),
         first_call_seconds=seconds,
-        temporary_bytes=None if analysis is None else int(analysis.temp_size_in_bytes),
+        temporary_bytes=temporary_bytes(compiled),
         outputs=outputs,
     )
 

@@ -64,7 +64,7 @@ def new_results(path: Path, *more: str) -> Results:
 
 def save(results: Results, path: Path) -> None:
     """Writes the file, all or nothing."""
-    files.write(path, json.dumps(results, indent=2) + "\n")
+    files.write_json(path, results)
 
 
 def load(path: Path) -> Results:

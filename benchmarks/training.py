@@ -1,4 +1,4 @@
-"""Two of the systems, whole: the model, its loss, data of the right sizes, and an epoch of training on optax.
+"""Two of the systems, whole: the model, data of the right sizes, and an epoch of training on optax.
 
 `benchmarks.keras_training` has the same in Keras.
 """
@@ -12,34 +12,12 @@ import numpy as np
 import optax
 from jax import Array
 
-from jaxlstm import LSTMParams, init_lstm, lstm
+from jaxlstm import models
 
 WORDS, LENGTH, UNITS, BATCH = 2000, 80, 128, 32  # sentiment
 STEPS, CUMSUM_UNITS = 10, 20  # cumsum
 DROPOUT = 0.2  # of sentiment
 ADAM = optax.adam(1e-3, eps=1e-7)  # the defaults of Keras
-
-
-class Head(NamedTuple):
-    """A dense layer to one logit."""
-
-    w: Array  # [H, 1]
-    b: Array  # [1]
-
-
-class Sentiment(NamedTuple):
-    """The weights of sentiment."""
-
-    embedding: Array  # [WORDS, UNITS]
-    lstm: LSTMParams
-    head: Head
-
-
-class Cumsum(NamedTuple):
-    """The weights of cumsum."""
-
-    lstm: LSTMParams
-    head: Head
 
 
 Params = Any
@@ -49,35 +27,20 @@ Data = tuple[np.ndarray, np.ndarray]  # inputs and targets, the samples first
 class Task(NamedTuple):
     """One system."""
 
-    loss: Callable[[Params, tuple[Array, Array], Array, float], Array]  # (params, batch, key, dropout) -> scalar
+    logits: Callable[[Params, Array, Array, float], Array]  # (params, inputs, key, dropout) -> [..., 1]
     data: Callable[[int], Data]  # samples -> random data
     batch: int
     one_fit_per_batch: bool  # as the original of cumsum trains
 
 
-def sentiment_loss(params: Sentiment, batch: tuple[Array, Array], key: Array, dropout: float) -> Array:
-    """Tokens [B, LENGTH] and labels [B, 1] -> the mean loss. One mask for all steps, as in Keras."""
-    tokens, labels = batch
-    key_xs, key_h = jax.random.split(key)
-    xs = params.embedding[tokens]
-    h_scale = None
-    if dropout:
-        xs *= dropout_mask(key_xs, dropout, (len(tokens), 1, xs.shape[-1]))
-        h_scale = dropout_mask(key_h, dropout, (len(tokens), UNITS))
-    state, _ = lstm(params.lstm, xs, h_scale=h_scale)
-    return optax.sigmoid_binary_cross_entropy(state.h @ params.head.w + params.head.b, labels).mean()
+def sentiment_logits(params: models.ClassifierParams, tokens: Array, key: Array, dropout: float) -> Array:
+    """Tokens [B, LENGTH] -> [B, 1]. One mask for all steps, as in Keras."""
+    return models.classify(params, tokens, key=key, dropout=dropout, recurrent_dropout=dropout)
 
 
-def cumsum_loss(params: Cumsum, batch: tuple[Array, Array], key: Array, dropout: float) -> Array:
-    """Inputs [B, T, 1] and labels [B, T, 1] -> the mean loss."""
-    xs, labels = batch
-    _, ys = lstm(params.lstm, xs)
-    return optax.sigmoid_binary_cross_entropy(ys @ params.head.w + params.head.b, labels).mean()
-
-
-def dropout_mask(key: Array, rate: float, shape: tuple[int, ...]) -> Array:
-    """0 with probability `rate`, 1 / (1 - rate) otherwise."""
-    return jax.random.bernoulli(key, 1 - rate, shape) / jnp.float32(1 - rate)
+def cumsum_logits(params: models.TaggerParams, xs: Array, key: Array, dropout: float) -> Array:
+    """Inputs [B, T, 1] -> [B, T, 1]; there is no dropout."""
+    return models.tag(params, xs)
 
 
 def sentiment_data(samples: int) -> Data:
@@ -93,17 +56,14 @@ def cumsum_data(samples: int) -> Data:
     return xs, (np.cumsum(xs, axis=1) > STEPS / 4).astype(np.float32)
 
 
-def fresh_sentiment(key: Array) -> Sentiment:
+def fresh_sentiment(key: Array) -> models.ClassifierParams:
     """Weights drawn here, where no Keras is."""
-    key_embedding, key_lstm, key_head = jax.random.split(key, 3)
-    embedding = jax.random.uniform(key_embedding, (WORDS, UNITS), minval=-0.05, maxval=0.05)
-    head = Head(jax.random.normal(key_head, (UNITS, 1)) / UNITS**0.5, jnp.zeros(1))
-    return Sentiment(embedding, init_lstm(key_lstm, UNITS, UNITS), head)
+    return models.init_classifier(key, UNITS, UNITS, 1, vocabulary_size=WORDS)
 
 
 TASKS = {
-    "sentiment": Task(sentiment_loss, sentiment_data, BATCH, False),
-    "cumsum": Task(cumsum_loss, cumsum_data, 1, True),
+    "sentiment": Task(sentiment_logits, sentiment_data, BATCH, False),
+    "cumsum": Task(cumsum_logits, cumsum_data, 1, True),
 }
 
 
@@ -113,12 +73,15 @@ def epoch(task: Task, optimiser: optax.GradientTransformation, dropout: float, s
     The last batch may be smaller, as in Keras.
     """
 
+    def loss(params, batch, key):
+        inputs, labels = batch
+        return optax.sigmoid_binary_cross_entropy(task.logits(params, inputs, key, dropout), labels).mean()
+
     def update(carry, inputs):
         params, state = carry
-        batch, key = inputs
-        loss, gradients = jax.value_and_grad(task.loss)(params, batch, key, dropout)
+        mean_loss, gradients = jax.value_and_grad(loss)(params, *inputs)
         updates, state = optimiser.update(gradients, state)
-        return (optax.apply_updates(params, updates), state), loss
+        return (optax.apply_updates(params, updates), state), mean_loss
 
     def run(params, state, data, key):
         samples = len(data[0])

@@ -82,12 +82,12 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
 
     measure = jax.jit(lambda params: loss(params, jax.numpy.asarray(validation), None)[0])
     batches = batches_of(learnt, batch_size_for(len(learnt), config, options))
-    falling = optax.cosine_decay_schedule(config.learning_rate, config.epochs * batches.steps)
+    schedule = optax.cosine_decay_schedule(config.learning_rate, config.epochs * batches.steps)
     with follow(run, config.epochs) as on_epochs:
         fitted = fit(
             loss,
             params,
-            optax.chain(optax.clip_by_global_norm(config.clip), optax.adam(falling)),
+            optax.chain(optax.clip_by_global_norm(config.clip), optax.adam(schedule)),
             batches,
             epochs=config.epochs,
             key=key_training,

@@ -29,12 +29,13 @@ from jaxlstm import LSTMState, losses, models, plots, zero_state
 from jaxlstm.batches import in_order
 from jaxlstm.data.text import Alphabet, Streams, alphabet_of, joined, streams
 from jaxlstm.errors import DataError, UserError
+from jaxlstm.files import write_json
 from jaxlstm.reporting import console, show_parameters, show_result
-from jaxlstm.runs import Run, write_json
+from jaxlstm.runs import Run
 from jaxlstm.training import EarlyStopping, Fitted, fit
 
-# Characters in a row of held-out text, at least. A row is scored as if nothing came before it, and more rows
-# would be faster.
+# Characters in a row of held-out text, at least. More rows would be faster, but each is scored as if nothing came
+# before it.
 HELD_OUT_ROW = 2048
 
 

@@ -125,7 +125,7 @@ def _train(run: Run, length: int, params: models.ClassifierParams, key: jax.Arra
     config: Config = run.config
     steps = config.epochs * config.steps_per_epoch
     done = config.lengths.index(length) * steps
-    falling = optax.cosine_decay_schedule(config.learning_rate, len(config.lengths) * steps)
+    schedule = optax.cosine_decay_schedule(config.learning_rate, len(config.lengths) * steps)
 
     def batch(key: jax.Array) -> jax.Array:
         return draw(key, config.batch_size, length, config.num_symbols)
@@ -135,7 +135,7 @@ def _train(run: Run, length: int, params: models.ClassifierParams, key: jax.Arra
         return fit(
             loss_at(config.position),
             params,
-            optax.chain(optax.clip_by_global_norm(config.clip), optax.adam(lambda step: falling(done + step))),
+            optax.chain(optax.clip_by_global_norm(config.clip), optax.adam(lambda step: schedule(done + step))),
             generated(batch, config.steps_per_epoch),
             epochs=config.epochs,
             key=key,

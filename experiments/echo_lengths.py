@@ -84,12 +84,12 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
             fitted = _train(run, name, length, starts.get(name, {"chrono": length}), options)
             seconds += fitted.seconds
             at_the_end = fitted.rows[-1]["accuracy"]
-            by_length[length] = len(fitted.rows) * config.steps_per_epoch if at_the_end >= config.learnt else None
             key = f"{name.replace(' ', '_')}_at_{length}"
             metrics[f"accuracy_{key}"] = at_the_end
-            if by_length[length] is not None:
-                metrics[f"steps_{key}"] = float(by_length[length] or 0)
-        table.add_row(name, *(f"{count:,}" if count is not None else "not learnt" for count in by_length.values()))
+            by_length[length] = None
+            if at_the_end >= config.learnt:
+                by_length[length] = metrics[f"steps_{key}"] = float(len(fitted.rows) * config.steps_per_epoch)
+        table.add_row(name, *(f"{count:,.0f}" if count is not None else "not learnt" for count in by_length.values()))
     console.print(table)
     plots.save(plots.steps_to_learn(steps, config.epochs * config.steps_per_epoch), run.folder / "lengths.png")
     run.finish(metrics, {}, fitted.params, seconds)

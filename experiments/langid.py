@@ -46,8 +46,9 @@ from jaxlstm import models, plots
 from jaxlstm.batches import batches_of
 from jaxlstm.data.text import UNKNOWN, Alphabet, alphabet_of
 from jaxlstm.errors import UserError
+from jaxlstm.files import write_json
 from jaxlstm.reporting import console, show_parameters, show_result, show_unknown
-from jaxlstm.runs import Run, write_json
+from jaxlstm.runs import Run
 from jaxlstm.training import Fitted, fit
 
 ORIGINAL = {"auc": 0.6514, "accuracy": 0.60}

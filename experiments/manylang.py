@@ -41,8 +41,9 @@ from jaxlstm import models, plots
 from jaxlstm.batches import map_batches
 from jaxlstm.data.text import UNKNOWN, Alphabet, alphabet_of
 from jaxlstm.errors import UserError
+from jaxlstm.files import write_json
 from jaxlstm.reporting import console, show_result, show_unknown
-from jaxlstm.runs import Run, write_json
+from jaxlstm.runs import Run
 from jaxlstm.training import Fitted
 
 
@@ -149,10 +150,12 @@ def main(
     if asked := run_to_ask("manylang", config, predict, from_):
         identify(*asked)
         return
-    if options.resume is None:
-        load_parts(config, options)  # before there is a folder that a missing file would leave empty
+    if options.resume is None:  # before there is a folder that an error would leave empty
+        check_devices(config, options)
+        load_parts(config, options)
     run = begin("manylang", config, options)
     config = run.config
+    check_devices(config, options)
     parts = load_parts(config, options)
     console.print(
         f"{len(config.languages)} languages: {count_characters(parts.train):,} characters to learn from, "
@@ -172,6 +175,13 @@ def main(
     console.print(f"{len(texts):,} windows of held-out text, and their first characters")
     params = (classifier.params, spellers.params)
     show_result(run.finish(metrics, {}, params, classifier.seconds + spellers.seconds))
+
+
+def check_devices(config: Config, options: Options) -> None:
+    """Raises a UserError unless the devices divide the languages: each trains the character models of some of them."""
+    count = len(config.languages)
+    if options.mesh is not None and count % options.mesh.size:
+        raise UserError(f"--devices: expected a divisor of {count}, the number of languages, got {options.mesh.size}")
 
 
 def train(run: Run, options: Options, parts: Parts) -> tuple[LSTMs, tuple[Fitted, Fitted]]:

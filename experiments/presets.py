@@ -1,4 +1,4 @@
-"""A system's named settings: what `--preset NAME` sets out from; the other options change them.
+"""A system's named settings: what `--preset NAME` starts from; the other options change them.
 
     PRESETS = named(original=Config(), best=Config(hidden_size=256))
 
@@ -24,7 +24,7 @@ class Settings:
     """What the settings of every system begin with."""
 
     preset: str = "original"
-    """The named settings that the others set out from."""
+    """Named settings to start from; the other options change them."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

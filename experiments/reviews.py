@@ -13,7 +13,8 @@ from experiments.session import Options, batch_size_for
 from jaxlstm.batches import Batches, Stream, batches_by_length, batches_of, map_batches
 from jaxlstm.data import imdb
 from jaxlstm.data.ngrams import frequent_ngrams, ngram_finder
-from jaxlstm.runs import Run, write_json
+from jaxlstm.files import write_json
+from jaxlstm.runs import Run
 
 Finder = Callable[[np.ndarray], np.ndarray]  # of `ngram_finder`
 

@@ -23,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 
 from experiments.checks import require_at_least, require_share
 from experiments.presets import Settings, named
-from experiments.session import Options, begin, follow
+from experiments.session import Options, batch_size_for, begin, follow
 from jaxlstm import losses, models, plots
 from jaxlstm.batches import batches_of, map_batches
 from jaxlstm.data.series import Series, japanese_vowels
@@ -182,13 +182,13 @@ def _train(run: Run, variant: str, train: Series, validation: Series, key: jax.A
     show_parameters(f"vowels, {variant}", params)
     loss = loss_of(variant)
     measure = jax.jit(lambda params: loss(params, validation, None)[0])
-    batches = batches_of(train, min(config.batch_size, len(train.xs)))
-    falling = optax.cosine_decay_schedule(config.learning_rate, config.epochs * batches.steps)
+    batches = batches_of(train, batch_size_for(len(train.xs), config, options))
+    schedule = optax.cosine_decay_schedule(config.learning_rate, config.epochs * batches.steps)
     with follow(run, config.epochs, variant) as on_epochs:
         return fit(
             loss,
             params,
-            optax.chain(optax.clip_by_global_norm(config.clip), optax.adam(falling)),
+            optax.chain(optax.clip_by_global_norm(config.clip), optax.adam(schedule)),
             batches,
             epochs=config.epochs,
             key=key_training,

@@ -21,6 +21,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxlstm.cell import cell_dtype
+from jaxlstm.checks import check_at_least, check_number
 from jaxlstm.decoding import State, Step, batch_size, check_step, check_symbols
 from jaxlstm.sampling import as_pytree
 
@@ -68,10 +69,8 @@ def beam_search(
     Raises:
       ValueError: names the argument, what was expected and what came.
     """
-    if beam_size < 1:
-        raise ValueError(f"beam_size: expected at least 1, got {beam_size}")
-    if not isinstance(alpha, jax.core.Tracer) and not alpha >= 0:
-        raise ValueError(f"alpha: expected 0 or more, got {alpha}")
+    check_at_least("beam_size", beam_size, 1)
+    check_number("alpha", alpha, lambda alpha: alpha >= 0, "0 or more")
     batch = batch_size(state, start)
     logits = check_step(step, state, batch)
     check_symbols(start, end, max_length, logits.shape[1])

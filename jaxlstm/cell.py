@@ -21,9 +21,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.nn.initializers import Initializer, glorot_uniform, orthogonal
 from jax.typing import DTypeLike
 
-from jaxlstm.checks import check_input, check_params, check_state, check_weights
+from jaxlstm.checks import check_input, check_params, check_sizes, check_state, check_weights, dtype_of
 
 Activation = Callable[[Array], Array]
 
@@ -98,7 +99,7 @@ def product(x: Array, w: Array) -> Array:
 
 def cell_dtype(dtype: DTypeLike) -> jnp.dtype:
     """The dtype of gates and cell state beside a hidden state of `dtype`: at least float32."""
-    return jnp.promote_types(dtype, jnp.float32)
+    return jnp.promote_types(jax.dtypes.canonicalize_dtype(dtype), jnp.float32)
 
 
 def zero_state(batch_shape: tuple[int, ...], hidden_size: int, dtype: DTypeLike = jnp.float32) -> LSTMState:
@@ -139,28 +140,36 @@ def init_lstm(
       dtype: of every parameter.
 
     Raises:
-      ValueError: a size below 1, or `chrono` of 2 or less.
+      ValueError: a size below 1, a dtype that is not floating, or `chrono` of 2 or less.
     """
-    if input_size < 1 or hidden_size < 1:
-        raise ValueError(f"input_size and hidden_size: expected at least 1, got {input_size} and {hidden_size}")
+    check_sizes(input_size=input_size, hidden_size=hidden_size)
     if chrono is not None and chrono <= 2:
         raise ValueError(f"chrono: expected a number of steps above 2, got {chrono}")
     key_x, key_h, key_b = jax.random.split(key, 3)
-    draw_dtype = cell_dtype(dtype)  # the QR decomposition behind `orthogonal` knows no bfloat16
-    w_x = jax.nn.initializers.glorot_uniform()(key_x, (input_size, 4 * hidden_size), draw_dtype)
-    w_h = jax.nn.initializers.orthogonal()(key_h, (hidden_size, 4 * hidden_size), draw_dtype)
-    zeros = jnp.zeros(hidden_size, draw_dtype)
+    w_x = draw_weight(glorot_uniform(), key_x, (input_size, 4 * hidden_size), dtype)
+    w_h = draw_weight(orthogonal(), key_h, (hidden_size, 4 * hidden_size), dtype)
+    zeros = jnp.zeros(hidden_size, cell_dtype(dtype))
     if chrono is None:
         b_i, b_f = zeros, zeros + forget_bias
     else:
-        b_f = jnp.log(jax.random.uniform(key_b, (hidden_size,), draw_dtype, 1, chrono - 1))
+        b_f = jnp.log(jax.random.uniform(key_b, (hidden_size,), zeros.dtype, 1, chrono - 1))
         b_i = -b_f
-    b = jnp.concatenate([b_i, b_f, zeros, zeros])
-    return LSTMParams(w_x.astype(dtype), w_h.astype(dtype), b.astype(dtype))
+    return LSTMParams(w_x, w_h, jnp.concatenate([b_i, b_f, zeros, zeros]).astype(dtype))
+
+
+def draw_weight(initializer: Initializer, key: Array, shape: tuple[int, int], dtype: DTypeLike) -> Array:
+    """A fresh weight, drawn in at least float32: the QR decomposition behind `orthogonal` knows no bfloat16.
+
+    Raises:
+      ValueError: a dtype that is not floating.
+    """
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"dtype: expected a floating one such as float32, got {jnp.dtype(dtype)}")
+    return initializer(key, shape, cell_dtype(dtype)).astype(dtype)
 
 
 def _check_step(params: LSTMParams, state: LSTMState, x: Array) -> None:
     check_weights(params, LSTMParams)
     check_input(x)
     check_params(params, x, "x")
-    check_state(state, state_like((*x.shape[:-1], params.w_h.shape[0]), x.dtype), x.dtype)
+    check_state(state, state_like((*x.shape[:-1], params.w_h.shape[0]), dtype_of(x)), dtype_of(x))

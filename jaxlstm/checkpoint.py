@@ -84,7 +84,7 @@ class Checkpoints:
         """The epochs at which there is a checkpoint, in order."""
         if not self.folder.is_dir():
             return []
-        return sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdigit())
+        return sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdecimal())
 
     def path(self, epoch: int) -> Path:
         """The folder of one checkpoint."""
@@ -162,7 +162,9 @@ def _check_undamaged(folder: Path) -> None:
     try:
         expected = json.loads((folder / _DIGESTS).read_text())
     except (OSError, ValueError):
-        raise CheckpointError(f"{folder}: {_DIGESTS} is missing or unreadable") from None
+        expected = None
+    if not isinstance(expected, dict):
+        raise CheckpointError(f"{folder}: {_DIGESTS} is missing or unreadable")
     found = _digests(folder)
     for name in expected | found:
         if expected.get(name) != found.get(name):

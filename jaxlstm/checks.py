@@ -1,5 +1,6 @@
 """What is demanded of arrays: each check raises ValueError naming the argument, what was expected and what came."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,6 +15,24 @@ def check_at_least(name: str, value: int | None, least: int) -> None:
         raise ValueError(f"{name}: expected at least {least}, got {value}")
 
 
+def check_sizes(**sizes: int) -> None:
+    """For numbers of units, of symbols, of beams: at least 1 of each."""
+    for name, size in sizes.items():
+        check_at_least(name, size, 1)
+
+
+def check_rate(name: str, rate: float) -> None:
+    """For the share of what is dropped."""
+    if not 0 <= rate < 1:
+        raise ValueError(f"{name}: expected 0 or more and less than 1, got {rate}")
+
+
+def check_number(name: str, number: Any, holds: Callable[[Any], bool], expected: str) -> None:
+    """For a number that may be traced, and then cannot be looked at."""
+    if not isinstance(number, jax.core.Tracer) and not holds(number):
+        raise ValueError(f"{name}: expected {expected}, got {number}")
+
+
 def check_array(name: str, array: Any) -> None:
     """For an array, of NumPy or JAX, or what has its shape and dtype."""
     if not (hasattr(array, "shape") and hasattr(array, "dtype")):
@@ -24,6 +43,11 @@ def check_flag(name: str, value: Any) -> None:
     """For what is known before anything is computed, and so cannot be an argument that `jax.jit` traces."""
     if not isinstance(value, bool | np.bool_):
         raise ValueError(f"{name}: expected True or False (static under jit), got {type(value).__name__}")
+
+
+def dtype_of(array: Any) -> jnp.dtype:
+    """What JAX computes it in: an array of NumPy's, float64 as it is made, in float32 but with jax_enable_x64."""
+    return jnp.dtype(jax.dtypes.canonicalize_dtype(array.dtype))
 
 
 def check_shape(name: str, array: Array | np.ndarray, shape: tuple[int, ...]) -> None:
@@ -57,15 +81,15 @@ def _check_floating(name: str, array: Array) -> None:
 def check_weights(params: Any, kind: Any) -> None:
     """For the weights of an LSTM, a `kind` of named tuple: arrays whose shapes fit together."""
     if not isinstance(params, kind):
-        raise ValueError(f"params: expected {kind.__name__}, as init_lstm makes them, got {type(params).__name__}")
-    for name, leaf in params._asdict().items():
-        check_array(f"params.{name}", leaf)
-    if params.w_h.ndim != 2 or params.w_h.shape[1] != 4 * params.w_h.shape[0]:
-        raise ValueError(f"params.w_h: expected shape [H, 4H], got {list(params.w_h.shape)}")
-    width = params.w_h.shape[1]
-    if params.w_x.ndim != 2 or params.w_x.shape[1] != width:
-        raise ValueError(f"params.w_x: expected shape [D, {width}], got {list(params.w_x.shape)}")
-    check_shape("params.b", params.b, (width,))
+        got = type(params).__name__
+        raise ValueError(f"params: expected {kind.__name__}, as the cell's init makes them, got {got}")
+
+
+def check_kind(params: Any, kind: type) -> None:
+    """For the weights of any cell, whose type tells whether they are its own."""
+    if not isinstance(params, kind):
+        got = type(params).__name__
+        raise ValueError(f"params: expected {kind.__name__}, as the cell's init makes them, got {got}")
 
 
 def check_params(params: Any, xs: Array, name: str = "xs") -> None:
@@ -77,20 +101,22 @@ def check_params(params: Any, xs: Array, name: str = "xs") -> None:
             f"got {xs.shape[-1]} ({name} is {list(xs.shape)})"
         )
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        if leaf.dtype != xs.dtype:
-            weight = jax.tree_util.keystr(path, simple=True, separator=".")
-            raise ValueError(f"params.{weight}: expected the dtype of {name}, {xs.dtype}, got {leaf.dtype}")
+        weight = f"params.{jax.tree_util.keystr(path, simple=True, separator='.')}".rstrip(".")
+        check_array(weight, leaf)
+        if dtype_of(leaf) != dtype_of(xs):
+            raise ValueError(f"{weight}: expected the dtype of {name}, {dtype_of(xs)}, got {dtype_of(leaf)}")
 
 
 def check_state(state: Any, expected: Any, dtype: np.dtype) -> None:
     """For a state beside inputs of a dtype: the structure, shapes and dtypes of `expected`, which needs no values."""
     structure: Any = jax.tree.structure(state)
     if structure != jax.tree.structure(expected):
-        raise ValueError(
-            f"state: expected {type(expected).__name__}, as zero_state makes it, got {type(state).__name__}"
-        )
+        wanted, got = type(expected).__name__, type(state).__name__
+        if got == wanted:
+            wanted, got = f"{wanted} of arrays", str(structure)
+        raise ValueError(f"state: expected {wanted}, as zero_state makes it, got {got}")
     for (path, leaf), want in zip(jax.tree_util.tree_leaves_with_path(state), jax.tree.leaves(expected), strict=True):
         name = "state." + jax.tree_util.keystr(path, simple=True, separator=".")
         check_shape(name, leaf, want.shape)
-        if leaf.dtype != want.dtype:
+        if dtype_of(leaf) != want.dtype:
             raise ValueError(f"{name}: expected {want.dtype} beside {dtype} inputs, got {leaf.dtype}")

@@ -26,6 +26,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxlstm.cell import cell_dtype
+from jaxlstm.checks import check_at_least, check_number
 from jaxlstm.sampling import Choose, as_pytree, greedy, sample
 
 State = Any  # a pytree of arrays [B, ...]
@@ -105,8 +106,7 @@ def scheduled_sampling(
       ValueError: inputs of another form, a rate outside [0, 1], or a step function that does not fit.
     """
     inputs = _checked_inputs(inputs)
-    if not isinstance(rate, jax.core.Tracer) and not 0 <= rate <= 1:
-        raise ValueError(f"rate: expected a probability from 0 to 1, got {rate}")
+    check_number("rate", rate, lambda rate: 0 <= rate <= 1, "a probability from 0 to 1")
     logits = check_step(step, state, len(inputs))
     choose = sample() if choose is None else as_pytree(choose)
     return _scheduled_sampling(as_pytree(step), state, inputs, rate, key, choose, jnp.zeros(logits.shape, logits.dtype))
@@ -241,8 +241,7 @@ def _form(state: State) -> str:
 
 def check_symbols(start: ArrayLike, end: int | None, max_length: int, vocabulary_size: int) -> None:
     """Raises a ValueError for a symbol that the logits have no entry for, or a length below 1."""
-    if max_length < 1:
-        raise ValueError(f"max_length: expected at least 1, got {max_length}")
+    check_at_least("max_length", max_length, 1)
     symbols = {"end": end, "start": None if isinstance(start, jax.core.Tracer) else start}
     for name, symbol in symbols.items():
         if symbol is not None and np.any((np.asarray(symbol) < 0) | (np.asarray(symbol) >= vocabulary_size)):

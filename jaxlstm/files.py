@@ -1,9 +1,11 @@
 """Files that are there whole or not at all."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -25,3 +27,8 @@ def write(path: str | Path, content: str | bytes) -> None:
     """Writes all of a file's content."""
     with replacing(path) as partial:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Writes JSON, in lines that a reader can follow."""
+    write(path, json.dumps(value, indent=2) + "\n")

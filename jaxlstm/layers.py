@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
+from jaxlstm.checks import check_rate
+
 
 class DenseParams(NamedTuple):
     """The weights of an affine map."""
@@ -40,6 +42,5 @@ def dropout_scale(key: Array, rate: float, shape: tuple[int, ...], dtype: DTypeL
     Raises:
       ValueError: a rate outside [0, 1).
     """
-    if not 0 <= rate < 1:
-        raise ValueError(f"rate: expected 0 or more and less than 1, got {rate}")
+    check_rate("rate", rate)
     return jax.random.bernoulli(key, 1 - rate, shape).astype(dtype) / (1 - rate)

@@ -5,6 +5,7 @@ one and time comes first. A masked step is one that the recurrence does not take
 """
 
 import math
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -92,6 +93,11 @@ def flat_steps(layout: Layout, array: Array) -> Array:
     """Something for every step, in the caller's layout [..., T] or [..., T, N] -> [T, B] or [T, B, N]."""
     rest = array.shape[len(layout.batch_shape) + 1 :]
     return jnp.moveaxis(array, layout.time_axis, 0).reshape(layout.steps, layout.batch, *rest)
+
+
+def select_rows(condition: Array, new: Any, old: Any) -> Any:
+    """Leaves [B, N], the rows of `new` where the condition [B] holds, else those of `old`."""
+    return jax.tree.map(partial(jnp.where, condition[:, None]), new, old)
 
 
 def flat_inputs(layout: Layout, xs: Array, mask: Array | None) -> Array:

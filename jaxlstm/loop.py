@@ -69,7 +69,7 @@ def _loop_jvp(step, reverse, unroll, primals, tangents):
     found: list[tuple[int, list[int], Any]] = []
 
     def first(constants, state, inputs):
-        # In the place of the first step's, which there is none of where T is 0.
+        # Zeros instead of the first step's inputs: where T is 0 there is no first step.
         inputs = jax.tree.map(lambda leaf: jax.lax.full_like(leaf, 0, shape=leaf.shape[1:]), inputs)
         tape = step_taped(None, inputs, constants, state, inputs)[2]
         found.extend(zip(tape.used, tape.added, map(jax.typeof, tape.outputs), strict=True))

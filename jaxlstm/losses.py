@@ -3,6 +3,9 @@
 `mask` is True where an entry counts; what it leaves out may hold anything, NaN included. All of them
 return a scalar; over nothing at all it is 0.
 
+They are computed and returned in at least float32: in half precision a sum overflows, and a share comes in coarse
+steps.
+
 All of them raise ValueError where labels or mask have another shape than said here, since they would be
 broadcast in silence, and where the mask is not of booleans: weights between 0 and 1 would not be honoured.
 """
@@ -20,6 +23,7 @@ def masked_mean(values: Array, mask: Array | None = None) -> Array:
     Raises:
       ValueError: a mask of another shape, or one that is not boolean.
     """
+    values = _wide(values)
     if mask is None:
         return jnp.mean(values) if values.size else jnp.zeros((), values.dtype)
     _check_mask(mask, values.shape)
@@ -33,6 +37,7 @@ def cross_entropy(logits: Array, labels: Array, mask: Array | None = None) -> Ar
       ValueError: labels or a mask of another shape, or a mask that is not boolean.
     """
     check_shape("labels", labels, logits.shape[:-1])
+    logits = _wide(logits)
     if mask is not None:
         _check_mask(mask, labels.shape)
         logits = jnp.where(mask[..., None], logits, 0)
@@ -46,6 +51,7 @@ def binary_cross_entropy(logits: Array, labels: Array, mask: Array | None = None
       ValueError: labels or a mask of another shape, or a mask that is not boolean.
     """
     check_shape("labels", labels, logits.shape)
+    logits = _wide(logits)
     if mask is not None:
         _check_mask(mask, labels.shape)
         logits = jnp.where(mask, logits, 0)
@@ -59,6 +65,7 @@ def squared_error(predictions: Array, targets: Array, mask: Array | None = None)
       ValueError: targets or a mask of another shape, or a mask that is not boolean.
     """
     check_shape("targets", targets, predictions.shape)
+    predictions, targets = _wide(predictions), _wide(targets)
     if mask is None:
         return masked_mean(optax.squared_error(predictions, targets))
     _check_mask(mask, targets.shape[:-1])
@@ -74,7 +81,7 @@ def accuracy(logits: Array, labels: Array, mask: Array | None = None) -> Array:
       ValueError: labels or a mask of another shape, or a mask that is not boolean.
     """
     check_shape("labels", labels, logits.shape[:-1])
-    return masked_mean((jnp.argmax(logits, axis=-1) == labels).astype(logits.dtype), mask)
+    return masked_mean(jnp.argmax(logits, axis=-1) == labels, mask)
 
 
 def binary_accuracy(logits: Array, labels: Array, mask: Array | None = None) -> Array:
@@ -84,7 +91,11 @@ def binary_accuracy(logits: Array, labels: Array, mask: Array | None = None) -> 
       ValueError: labels or a mask of another shape, or a mask that is not boolean.
     """
     check_shape("labels", labels, logits.shape)
-    return masked_mean(((logits > 0) == (labels > 0.5)).astype(logits.dtype), mask)
+    return masked_mean((logits > 0) == (labels > 0.5), mask)
+
+
+def _wide(values: Array) -> Array:
+    return values.astype(jnp.promote_types(values.dtype, jnp.float32))
 
 
 def _check_mask(mask: Array, shape: tuple[int, ...]) -> None:

@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -39,10 +38,5 @@ def zoned_out(new: Any, old: Any, keep_h: Array | None, keep_c: Array | None) ->
 def replaced(change: Callable[[Any], Any], state: Any, y: Array) -> tuple[Any, Array]:
     """The changed state, and y: where a step gave out a part of its state, that part as it is now."""
     new = change(state)
-    (y,) = [b for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(new), strict=True) if a is y][:1] or [y]
-    return new, y
-
-
-def where(condition: Array, new: Any, old: Any) -> Any:
-    """Rows [B, N] of `new` where the condition [B] holds, else of `old`."""
-    return jax.tree.map(partial(jnp.where, condition[:, None]), new, old)
+    parts = zip(jax.tree.leaves(state), jax.tree.leaves(new), strict=True)
+    return new, next((after for before, after in parts if before is y), y)

@@ -64,7 +64,8 @@ def of_one_head(w: Array) -> Array:
 class Tape:
     """The products of one step: what was multiplied, and a probe for the tangent of what came out.
 
-    `probes` is None to find out how many there are and of what shape.
+    `probes` is None to find out how many there are and of what shape. `addends` maps the id of each array that may be
+    added and whose tangent enters by a probe to its number among the leaves, and to itself held constant.
     """
 
     def __init__(
@@ -76,10 +77,7 @@ class Tape:
         probes: list[Array] | None,
     ):
         self.index = {id(stand_in): n for n, stand_in in enumerate(stand_ins)}
-        self.weights, self.columns, self.probes = weights, columns, probes
-        self.addends = (
-            addends  # by id: what may be added and has its tangent enter by a probe: its number, held constant
-        )
+        self.weights, self.columns, self.addends, self.probes = weights, columns, addends, probes
         self.used: list[int] = []  # for each product the weight, as an index
         self.added: list[list[int]] = []  # for each product what was added to it
         self.inputs: list[Array] = []

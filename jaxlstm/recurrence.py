@@ -28,6 +28,7 @@ from jax import Array
 from jax.custom_derivatives import SymbolicZero
 
 from jaxlstm.cell import Activation, Gates, LSTMParams, LSTMState, advance, cell_dtype, gates, product
+from jaxlstm.layout import select_rows
 from jaxlstm.products import over_steps, product_of_columns, scaled
 from jaxlstm.segments import in_segments
 
@@ -84,7 +85,7 @@ def _forward(walk, params, xs, state, mask, h_scale, *, linearise):
         z_x, valid = inputs
         new, coefficients = advanced(state, z_x, linearise and not walk.linearised_after)
         if valid is not None:
-            new = jax.tree.map(partial(jnp.where, valid[:, None]), new, state)
+            new = select_rows(valid, new, state)
         return new, (new.h, new.c if linearise and walk.linearised_after else coefficients)
 
     def chunk(state: LSTMState, inputs):
@@ -154,7 +155,7 @@ def _recurrence_jvp(walk, primals, tangents):
         d_h = by_o + by.h * d_c
         new = LSTMState(d_h.astype(d_state.h.dtype), d_c)
         if valid is not None:
-            new = jax.tree.map(partial(jnp.where, valid[:, None]), new, d_state)
+            new = select_rows(valid, new, d_state)
         return new, new.h
 
     def chunk(carry, inputs):

@@ -18,6 +18,7 @@ from jax import Array
 from jax.tree_util import keystr, tree_flatten_with_path
 
 from jaxlstm.cells.interface import Cell
+from jaxlstm.checks import check_rate
 from jaxlstm.layers import dropout_scale
 from jaxlstm.noise import Noise
 from jaxlstm.stack import BidirectionalParams
@@ -36,12 +37,12 @@ def draw_noise(
     zoneout_c: float = 0.0,
     time_major: bool = False,
 ) -> Any:
-    """The masks of one layer; of params of two directions or of a stack, a tuple of theirs.
+    """The masks of one layer; for two directions or a stack, a tuple with those of each.
 
     Args:
       key: a JAX random key.
       cell: the layer's.
-      params: the layer's; of `inputs` they must have a w_x [D, ...].
+      params: the layer's; where `inputs` is not 0 they must have a w_x [D, ...].
       batch_shape: of the sequences; each has masks of its own.
       steps: T.
       inputs: the rate at which inputs are dropped.
@@ -54,7 +55,8 @@ def draw_noise(
       ValueError: a rate outside [0, 1).
     """
     rates = {"inputs": inputs, "recurrent": recurrent, "zoneout_h": zoneout_h, "zoneout_c": zoneout_c}
-    _check_rates(rates)
+    for name, rate in rates.items():
+        check_rate(name, rate)
     parts = _parts(params)
     if parts is not None:
         keys = jax.random.split(key, len(parts))
@@ -96,10 +98,11 @@ def mean_noise(
       ValueError: a rate outside [0, 1), or `zoneout_c` for a cell whose memory is more than c: no mean of a
         stabilised state is one.
     """
-    _check_rates({"zoneout_h": zoneout_h, "zoneout_c": zoneout_c})
+    rates = {"zoneout_h": zoneout_h, "zoneout_c": zoneout_c}
+    for name, rate in rates.items():
+        check_rate(name, rate)
     parts = _parts(params)
     if parts is not None:
-        rates = {"zoneout_h": zoneout_h, "zoneout_c": zoneout_c}
         return tuple(mean_noise(cell, part, batch_shape, steps, **rates, time_major=time_major) for part in parts)
     dtype = jax.tree.leaves(params)[0].dtype
     state = jax.eval_shape(lambda params: cell.zero_state(params, batch_shape, dtype), params)
@@ -137,9 +140,3 @@ def _parts(params: Any) -> tuple[Any, ...] | None:
 
 def _over_steps(batch_shape: tuple[int, ...], steps: int, size: int, time_major: bool) -> tuple[int, ...]:
     return (steps, *batch_shape, size) if time_major else (*batch_shape, steps, size)
-
-
-def _check_rates(rates: dict[str, float]) -> None:
-    for name, rate in rates.items():
-        if not 0 <= rate < 1:
-            raise ValueError(f"{name}: expected 0 or more and less than 1, got {rate}")

@@ -51,7 +51,7 @@ class Run:
             except FileExistsError:
                 continue
             run = cls(folder, system, config, command_line())
-            write_json(folder / "config.json", run._settings() | {"command": run.command})
+            files.write_json(folder / "config.json", run._settings() | {"command": run.command})
             return run
         raise FileExistsError(folder)
 
@@ -127,7 +127,7 @@ class Run:
             "device": jax.devices()[0].device_kind,
             "versions": versions(),
         }
-        write_json(self.folder / "result.json", result)
+        files.write_json(self.folder / "result.json", result)
         return result
 
 
@@ -171,11 +171,6 @@ def versions() -> dict[str, str]:
     packages = ("jax", "jaxlib", "flax", "optax", "numpy")
     ours = {"python": platform.python_version(), "jaxlstm": jaxlstm.__version__}
     return ours | {name: metadata.version(name) for name in packages}
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON, all or nothing."""
-    files.write(path, json.dumps(value, indent=2) + "\n")
 
 
 def _read_json(folder: Path, name: str) -> Any:

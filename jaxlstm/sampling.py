@@ -11,14 +11,17 @@ Both are pytrees whose leaves are their numbers (`jax.tree_util.Partial`), so th
 takes another temperature without being compiled again.
 """
 
+import math
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.tree_util import Partial
+
+from jaxlstm.cell import cell_dtype
+from jaxlstm.checks import check_number
 
 Choose = Callable[[Array | None, Array], Array]  # (key, logits [..., V]) -> symbols [...], int32
 Filter = Callable[[Array], Array]  # logits [..., V] -> logits [..., V], -inf for what must not be drawn
@@ -38,9 +41,9 @@ def temperature(t: float | Array) -> Filter:
     """Divides the logits by t: below 1 the likely becomes likelier, above 1 all become more alike.
 
     Raises:
-      ValueError: t of 0 or less.
+      ValueError: t of 0 or less, or infinite.
     """
-    _check("t", t, lambda t: t > 0, "a number above 0")
+    check_number("t", t, lambda t: 0 < t < math.inf, "a number above 0")
     return Partial(_divide, t)
 
 
@@ -50,7 +53,7 @@ def top_k(k: int | Array) -> Filter:
     Raises:
       ValueError: k below 1.
     """
-    _check("k", k, lambda k: k >= 1, "at least 1")
+    check_number("k", k, lambda k: k >= 1, "at least 1")
     return Partial(_keep_top_k, k)
 
 
@@ -60,7 +63,7 @@ def nucleus(p: float | Array) -> Filter:
     Raises:
       ValueError: p outside (0, 1].
     """
-    _check("p", p, lambda p: 0 < p <= 1, "a probability above 0 and at most 1")
+    check_number("p", p, lambda p: 0 < p <= 1, "a probability above 0 and at most 1")
     return Partial(_keep_nucleus, p)
 
 
@@ -77,13 +80,16 @@ def as_pytree(function: Callable) -> Partial:
 def _draw(filters: tuple[Filter, ...], key: Array | None, logits: Array) -> Array:
     if key is None:
         raise ValueError("key: expected a random key to sample with, got None")
+    # In float32 at least: noise drawn in half precision is so coarse that most rare symbols never come.
+    logits = logits.astype(cell_dtype(logits.dtype))
     for apply in filters:
         logits = apply(logits)
     return jax.random.categorical(key, logits).astype(jnp.int32)
 
 
 def _divide(t: float | Array, logits: Array) -> Array:
-    return logits / jnp.asarray(t, logits.dtype)
+    # The largest is taken off first, so that it stays finite however small t is.
+    return (logits - jnp.max(logits, axis=-1, keepdims=True)) / jnp.asarray(t, logits.dtype)
 
 
 def _keep_top_k(k: int | Array, logits: Array) -> Array:
@@ -92,10 +98,10 @@ def _keep_top_k(k: int | Array, logits: Array) -> Array:
 
 def _keep_nucleus(p: float | Array, logits: Array) -> Array:
     def fewest(ordered: Array) -> Array:
-        probabilities = jax.nn.softmax(ordered.astype(jnp.promote_types(ordered.dtype, jnp.float32)))
+        probabilities = jax.nn.softmax(ordered.astype(cell_dtype(ordered.dtype)))
         likelier = jnp.cumsum(probabilities, axis=-1) - probabilities
         # With p = 1 all stay, also where the rounded sum has reached 1 before the end.
-        return jnp.sum((likelier < p) | (jnp.asarray(p) >= 1), axis=-1)
+        return jnp.maximum(jnp.sum((likelier < p) | (jnp.asarray(p) >= 1), axis=-1), 1)
 
     return _keep(logits, fewest)
 
@@ -112,8 +118,3 @@ def _keep(logits: Array, count: Callable[[Array], Array]) -> Array:
 
 def _drop(symbols: np.ndarray, logits: Array) -> Array:
     return logits.at[..., symbols].set(-jnp.inf)
-
-
-def _check(name: str, number: float | Array, holds: Callable[[Any], bool], expected: str) -> None:
-    if not isinstance(number, jax.core.Tracer) and not holds(number):
-        raise ValueError(f"{name}: expected {expected}, got {number}")

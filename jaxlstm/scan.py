@@ -13,7 +13,16 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxlstm.cells.interface import Cell
-from jaxlstm.checks import check_at_least, check_flag, check_inputs, check_params, check_shape, check_state
+from jaxlstm.checks import (
+    check_at_least,
+    check_flag,
+    check_inputs,
+    check_kind,
+    check_params,
+    check_shape,
+    check_state,
+    dtype_of,
+)
 from jaxlstm.implementations import current_platform
 from jaxlstm.layout import (
     Layout,
@@ -26,12 +35,13 @@ from jaxlstm.layout import (
     layout_of,
     outputs_in_place,
     rows_in_place,
+    select_rows,
 )
 from jaxlstm.loop import loop
-from jaxlstm.noise import Noise, replaced, where, zoned_out
-from jaxlstm.parallel import on_each_device, varying_like
+from jaxlstm.noise import Noise, replaced, zoned_out
 from jaxlstm.schedule import unroll_of
 from jaxlstm.segments import in_segments
+from jaxlstm.sharding import on_each_device, varying_like
 
 
 def scan_cell(
@@ -81,15 +91,16 @@ def scan_cell(
     check_flag("reverse", reverse)
     check_flag("time_major", time_major)
     check_inputs(xs)
+    check_kind(params, cell.params_type)
     check_params(params, xs)
     check_at_least("unroll", unroll, 1)
     check_at_least("checkpoint_every", checkpoint_every, 1)
-    layout = layout_of(xs, time_major)
+    layout, dtype = layout_of(xs, time_major), dtype_of(xs)
     if state is None:
-        state = cell.zero_state(params, layout.batch_shape, xs.dtype)
+        state = cell.zero_state(params, layout.batch_shape, dtype)
     else:
-        expected = jax.eval_shape(lambda params: cell.zero_state(params, layout.batch_shape, xs.dtype), params)
-        check_state(state, expected, xs.dtype)
+        expected = jax.eval_shape(lambda params: cell.zero_state(params, layout.batch_shape, dtype), params)
+        check_state(state, expected, dtype)
     if noise is not None:
         if noise.h_scale is not None:
             check_shape("noise.h_scale", noise.h_scale, state.h.shape)
@@ -144,7 +155,7 @@ def _run(
 
         def segment_of(state, over_steps):
             xs, *rest = over_steps
-            zs = _project(cell, params, xs)
+            zs = project_steps(cell, params, xs)
             return loop(partial(_step, cell), reverse, unroll, (params, h_scale), state, (zs, *rest))
 
         if checkpoint_every is None:
@@ -163,16 +174,16 @@ def _step(cell: Cell, constants: Any, state: Any, inputs: Any) -> tuple[Any, Arr
     if reset is not None:
         zero = cell.zero_state(params, reset.shape, jnp.float32)
         zero = jax.tree.map(lambda zero, leaf: zero.astype(leaf.dtype), zero, state)
-        state = where(reset, zero, state)
+        state = select_rows(reset, zero, state)
     new, y = cell.step(params, state, z) if h_scale is None else cell.step(params, state, z, h_scale)
     if keep is not None:
         new, y = replaced(lambda new: zoned_out(new, state, *keep), new, y)
     if valid is not None:
-        new, y = replaced(lambda new: where(valid, new, state), new, y)
+        new, y = replaced(lambda new: select_rows(valid, new, state), new, y)
     return new, y
 
 
-def _project(cell: Cell, params: Any, xs: Array) -> Any:
+def project_steps(cell: Cell, params: Any, xs: Array) -> Any:
     """xs [T, B, D] -> z, arrays [T, B, ...]; computed as one over [T * B, D], the form in which gradients are fast."""
     steps, batch, size = xs.shape
     zs = cell.project(params, xs.reshape(steps * batch, size))
@@ -183,7 +194,7 @@ def _apply_to_inputs(noise: Noise, xs: Array, layout: Layout) -> tuple[Array, No
     """The scaled inputs, and what of the noise is left for the loop, [T, B, ...] where it has steps."""
     if noise.x_scale is not None:
         check_shape("noise.x_scale", noise.x_scale, (*layout.batch_shape, xs.shape[-1]))
-        xs = xs * jnp.expand_dims(noise.x_scale, layout.time_axis).astype(xs.dtype)
+        xs = xs * jnp.expand_dims(noise.x_scale, layout.time_axis).astype(dtype_of(xs))
 
     def flat(name: str) -> Array | None:
         keep = getattr(noise, name)
@@ -192,5 +203,5 @@ def _apply_to_inputs(noise: Noise, xs: Array, layout: Layout) -> tuple[Array, No
         check_shape(f"noise.{name}", keep[..., 0], xs.shape[:-1])
         return flat_steps(layout, keep)
 
-    h_scale = None if noise.h_scale is None else noise.h_scale.astype(xs.dtype)
+    h_scale = None if noise.h_scale is None else noise.h_scale.astype(dtype_of(xs))
     return xs, Noise(None, h_scale, flat("keep_h"), flat("keep_c"))

@@ -1,6 +1,6 @@
 """`lstm`: a whole sequence through the cell, with its checks, masks and directions.
 
-Where a mesh of devices with the axis "batch" is in force, each of them runs its own sequences (`jaxlstm.parallel`).
+Where a mesh of devices with the axis "batch" is in force, each of them runs its own sequences (`jaxlstm.sharding`).
 """
 
 from functools import partial
@@ -19,6 +19,7 @@ from jaxlstm.checks import (
     check_shape,
     check_state,
     check_weights,
+    dtype_of,
 )
 from jaxlstm.implementations import PLATFORMS, Call, Choice, choose, current_capability, current_platform, module_of
 from jaxlstm.layout import (
@@ -32,9 +33,9 @@ from jaxlstm.layout import (
     outputs_in_place,
     rows_in_place,
 )
-from jaxlstm.parallel import on_each_device, varying_like
 from jaxlstm.recurrence import Walk, recurrence
 from jaxlstm.schedule import GPUS, chunk_of, unroll_of
+from jaxlstm.sharding import on_each_device, varying_like
 
 
 def lstm(
@@ -98,7 +99,7 @@ def lstm(
         h_scale=h_scale,
     )
     if state is None:
-        state = zero_state(layout.batch_shape, call.hidden, xs.dtype)
+        state = zero_state(layout.batch_shape, call.hidden, call.dtype)
     lengths, mask = checked_masking(layout, lengths, mask)
     return _run(
         params,
@@ -106,7 +107,7 @@ def lstm(
         state,
         lengths=lengths,
         mask=mask,
-        h_scale=None if h_scale is None else h_scale.astype(xs.dtype),
+        h_scale=None if h_scale is None else h_scale.astype(call.dtype),
         layout=layout,
         call=call,
         name=choose(call, implementation).name,
@@ -182,17 +183,17 @@ def _checked_call(
     check_weights(params, LSTMParams)
     check_inputs(xs)
     check_params(params, xs)
-    layout, hidden = layout_of(xs, time_major), params.w_h.shape[0]
+    layout, hidden, dtype = layout_of(xs, time_major), params.w_h.shape[0], dtype_of(xs)
     shape = (*layout.batch_shape, hidden)
     if state is not None:
-        check_state(state, state_like(shape, xs.dtype), xs.dtype)
+        check_state(state, state_like(shape, dtype), dtype)
     if h_scale is not None:
         check_shape("h_scale", h_scale, shape)
     return layout, Call(
         platform=platform or current_platform(),
         capability=current_capability(),
         devices=jax.sharding.get_abstract_mesh().size,
-        dtype=xs.dtype,
+        dtype=dtype,
         batch=layout.batch,
         steps=layout.steps,
         inputs=xs.shape[-1],

@@ -118,10 +118,13 @@ def stack(
       ValueError: another number of states or of noise than of layers, dropout without a key, and all that
         `scan_cell` raises.
     """
+    if not isinstance(params, tuple | list) or hasattr(params, "_fields"):
+        raise ValueError(f"params: expected a tuple of layers, as init_stack makes it, got {type(params).__name__}")
     _check_merge(merge, len(params))
     for name, given in (("state", state), ("noise", noise)):
-        if given is not None and len(given) != len(params):
-            raise ValueError(f"{name}: expected one for each of {len(params)} layers, got {len(given)}")
+        if given is not None and (hasattr(given, "_fields") or len(given) != len(params)):
+            got = type(given).__name__ if hasattr(given, "_fields") else len(given)
+            raise ValueError(f"{name}: expected one for each of {len(params)} layers, got {got}")
     if dropout and key is None:
         raise ValueError("key: expected one for dropout, got None")
     nothing = (None,) * len(params)
@@ -174,6 +177,9 @@ def bidirectional(
     if "reverse" in options:
         raise ValueError(f"reverse: expected none, both directions are walked, got {options['reverse']}")
     _check_merge(merge)
+    for name, given, kind in (("params", params, BidirectionalParams), ("state", state, BidirectionalState)):
+        if given is not None and not isinstance(given, kind):
+            raise ValueError(f"{name}: expected {kind.__name__}, got {type(given).__name__}")
     nothing = (None, None)
     parts = zip(params, state or nothing, noise or nothing, (False, True), strict=True)
     forward, backward = (scan_cell(cell, p, xs, s, noise=n, reverse=reverse, **options) for p, s, n, reverse in parts)

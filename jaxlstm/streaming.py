@@ -14,7 +14,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxlstm.cell import Activation, LSTMParams, LSTMState, lstm_cell, state_like, zero_state
-from jaxlstm.checks import check_shape, check_state
+from jaxlstm.checks import check_shape, check_state, dtype_of
 
 Step = Callable[[LSTMState, ArrayLike], tuple[LSTMState, Array]]
 Feed = Callable[[LSTMState, ArrayLike], tuple[LSTMState, np.ndarray]]
@@ -89,7 +89,7 @@ def feeder(params: LSTMParams, *, activation: Activation = jnp.tanh) -> Feed:
         _check_chunk(params, state, chunk)
         chunk = np.moveaxis(chunk, -2, 0)
         steps = len(chunk)
-        padded = np.zeros((_capacity(steps), *chunk.shape[1:]), chunk.dtype)
+        padded = np.zeros((power_of_two(steps), *chunk.shape[1:]), chunk.dtype)
         padded[:steps] = chunk
         state, ys = run(np.int32(steps), state, padded)
         return state, np.moveaxis(np.asarray(ys)[:steps], 0, -2)
@@ -97,18 +97,18 @@ def feeder(params: LSTMParams, *, activation: Activation = jnp.tanh) -> Feed:
     return feed
 
 
-def _capacity(steps: int) -> int:
-    """The least power of two that is not below `steps`."""
-    return 1 << max(steps - 1, 0).bit_length()
+def power_of_two(size: int) -> int:
+    """The least one that is not below `size`."""
+    return 1 << max(size - 1, 0).bit_length()
 
 
 def _check_chunk(params: LSTMParams, state: LSTMState, xs: np.ndarray) -> None:
     if xs.ndim < 2 or xs.shape[-1] != params.w_x.shape[0]:
         raise ValueError(f"xs: expected shape [..., T, {params.w_x.shape[0]}], got {list(xs.shape)}")
     _check_dtype("xs", xs, params.w_x.dtype)
-    check_state(state, state_like((*xs.shape[:-2], params.w_h.shape[0]), xs.dtype), xs.dtype)
+    check_state(state, state_like((*xs.shape[:-2], params.w_h.shape[0]), dtype_of(xs)), dtype_of(xs))
 
 
 def _check_dtype(name: str, array: Array | np.ndarray, dtype: np.dtype) -> None:
-    if array.dtype != dtype:
+    if dtype_of(array) != dtype:
         raise ValueError(f"{name}: expected {dtype}, as the parameters have it, got {array.dtype}")

@@ -9,6 +9,9 @@ from jax import Array
 
 from jaxlstm.cell import Activation, LSTMParams, LSTMState, advance, gates, preactivations, zero_state
 from jaxlstm.cells.interface import Cell
+from jaxlstm.checks import check_inputs, check_kind, check_params, check_weights
+from jaxlstm.layout import flat_rows, flat_steps, layout_of, outputs_in_place
+from jaxlstm.scan import project_steps
 
 
 class Trace(NamedTuple):
@@ -24,7 +27,14 @@ class Trace(NamedTuple):
 
 @partial(jax.jit, static_argnames="activation")
 def trace(params: LSTMParams, xs: Array, state: LSTMState | None = None, *, activation: Activation = jnp.tanh) -> Trace:
-    """Runs xs [..., T, D] through the cell and keeps everything; for looking at, not for training."""
+    """Runs xs [..., T, D] through the cell and keeps everything; for looking at, not for training.
+
+    Raises:
+      ValueError: names the argument, what was expected and what came.
+    """
+    check_inputs(xs)
+    check_weights(params, LSTMParams)
+    check_params(params, xs)
     if state is None:
         state = zero_state(xs.shape[:-2], params.w_h.shape[0], xs.dtype)
 
@@ -39,13 +49,22 @@ def trace(params: LSTMParams, xs: Array, state: LSTMState | None = None, *, acti
 
 @partial(jax.jit, static_argnums=0)
 def states(cell: Cell, params: Any, xs: Array, state: Any = None) -> Any:
-    """Runs xs [..., T, D] through a cell and keeps its state after every step: its leaves [..., T, N]."""
+    """Runs xs [..., T, D] through a cell and keeps its state after every step: its leaves [..., T, N].
+
+    Raises:
+      ValueError: names the argument, what was expected and what came.
+    """
+    check_inputs(xs)
+    check_kind(params, cell.params_type)
+    check_params(params, xs)
+    layout = layout_of(xs, time_major=False)
     if state is None:
-        state = cell.zero_state(params, xs.shape[:-2], xs.dtype)
+        state = cell.zero_state(params, layout.batch_shape, xs.dtype)
 
     def step(state: Any, z: Any):
         state, _ = cell.step(params, state, z)
         return state, state
 
-    _, steps = jax.lax.scan(step, state, cell.project(params, jnp.moveaxis(xs, -2, 0)))
-    return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -2), steps)
+    zs = project_steps(cell, params, flat_steps(layout, xs))
+    _, steps = jax.lax.scan(step, flat_rows(layout, state), zs)
+    return jax.tree.map(lambda leaf: outputs_in_place(layout, leaf, None), steps)

@@ -128,9 +128,9 @@ def fit(
       DivergedError: the parameters hold a NaN or an infinity at the start or after an epoch, or a
         loss turned into one; names the epoch, the step and the last good checkpoint.
       LostProcessError: another of several processes is gone.
-      ValueError: a number of epochs out of range, early stopping with more than one epoch in a call or on
-        a metric that there is not, a batch size that the devices do not divide, or no mesh with several
-        processes.
+      ValueError: a number of epochs out of range, early stopping with more than one epoch in a call, on a metric
+        that there is not, or other than that of the training to resume; a batch size that the devices do not
+        divide, or no mesh with several processes.
     """
     mesh = parallel.automatic(mesh)
     if mesh is None and jax.process_count() > 1:
@@ -147,6 +147,13 @@ def fit(
     if checkpoints is not None:
         (state, best), record = _resume(checkpoints, (state, best))
         rows, seconds = record.get("rows", []), record.get("seconds", 0.0)
+        if stopping is None:
+            best = state.params
+        elif rows and record.get("best_epoch") not in (None, _best_epoch(rows, stopping)):
+            raise ValueError(
+                f"stopping: expected that of the training to resume, whose best epoch is {record['best_epoch']}, "
+                f"got one whose best is {_best_epoch(rows, stopping)}"
+            )
     on_epochs(rows)
 
     run_epochs = _compile_epochs(batches, mesh)
@@ -168,11 +175,11 @@ def fit(
             best = params
         over = len(rows) == epochs or _is_over(rows, stopping)
         if checkpoints is not None and (over or len(rows) // checkpoint_every > first // checkpoint_every):
-            record = {"rows": rows, "seconds": time.perf_counter() - start}
+            taken = time.perf_counter() - start
+            record = {"rows": rows, "best_epoch": _best_epoch(rows, stopping), "seconds": taken}
             checkpoints.save(len(rows), (parallel.local(state, mesh), best), record)
         on_epochs(rows)
-    best_epoch = stopping.best(rows) + 1 if stopping and rows else len(rows)
-    return Fitted(best, rows, best_epoch, time.perf_counter() - start)
+    return Fitted(best, rows, _best_epoch(rows, stopping), time.perf_counter() - start)
 
 
 def _resume(checkpoints: Checkpoints, start: Any) -> tuple[Any, dict[str, Any]]:
@@ -248,6 +255,10 @@ def _rows(first: int, losses: Array, metrics: dict[str, Array]) -> Iterator[Row]
     for index, epoch_losses in enumerate(np.asarray(losses)):
         row: Row = {"epoch": first + index + 1, "loss": float(epoch_losses.mean())}
         yield row | {name: float(values[index]) for name, values in metrics.items()}
+
+
+def _best_epoch(rows: list[Row], stopping: EarlyStopping | None) -> int:
+    return stopping.best(rows) + 1 if stopping and rows else len(rows)
 
 
 def _is_over(rows: list[Row], stopping: EarlyStopping | None) -> bool:

@@ -25,6 +25,7 @@ import safetensors.numpy
 from jax import Array
 
 from jaxlstm import files
+from jaxlstm.checks import dtype_of
 from jaxlstm.errors import CheckpointError
 
 FORMAT, FORMAT_VERSION = "jaxlstm", 1
@@ -47,9 +48,11 @@ def save(path: str | Path, params: Any, config: Mapping[str, Any] | None = None)
 
     Raises:
       TypeError: a `config` that JSON cannot hold.
-      ValueError: an array of a dtype that `read` does not know, or two of one name.
+      ValueError: an array of a dtype that `read` does not know, or two of one name, or one named "__metadata__".
     """
     leaves = named(params)
+    if "__metadata__" in leaves:
+        raise ValueError("__metadata__: expected another name for an array, it is that of the file's own header")
     for name, leaf in leaves.items():
         if leaf.dtype not in _KNOWN:
             raise ValueError(f"{name}: expected one of {', '.join(map(str, _KNOWN))}, got {leaf.dtype}")
@@ -68,10 +71,14 @@ def load(path: str | Path, like: Any) -> tuple[Any, dict[str, Any]]:
     """Reads what `save` wrote: a pytree in the form of `like` (arrays or shapes) and the config.
 
     Raises:
-      CheckpointError: as `read` says, or the file holds other arrays than `like`.
+      CheckpointError: as `read` says, or the file holds other arrays than `like`, or some of 64 bits while
+        jax_enable_x64 is off.
     """
     arrays, config = read(path)
     check_form(path, describe(arrays), describe(like))
+    for name, array in arrays.items():
+        if dtype_of(array) != array.dtype:
+            raise CheckpointError(f"{path}: {name} is {array.dtype}, which JAX holds with jax_enable_x64 alone")
     leaves = [jnp.asarray(arrays[name]) for name in named(like)]
     return jax.tree.unflatten(jax.tree.structure(like), leaves), config
 

@@ -15,7 +15,8 @@ from jaxlstm.data.text import Alphabet
 from jaxlstm.deploy.model import Input, Model
 from jaxlstm.deploy.predictor import Predictor
 from jaxlstm.errors import CheckpointError, UserError
-from jaxlstm.runs import Run, write_json
+from jaxlstm.files import write_json
+from jaxlstm.runs import Run
 
 KEY = jax.random.key(0)
 WORDS = ["film", "the", "wonderful", "dull", "a", "of", "time"]

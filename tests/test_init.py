@@ -78,9 +78,8 @@ def test_one_key_gives_one_network_and_its_parts_are_independent():
 
 @pytest.mark.parametrize("sizes", [(0, 5), (3, 0), (-1, 5)])
 def test_a_size_below_1_is_an_error(sizes):
-    with pytest.raises(
-        ValueError, match=rf"input_size and hidden_size: expected at least 1, got {sizes[0]} and {sizes[1]}"
-    ):
+    name = "input_size" if sizes[0] < 1 else "hidden_size"
+    with pytest.raises(ValueError, match=f"^{name}: expected at least 1, got {min(sizes)}$"):
         init_lstm(jax.random.key(KEY), *sizes)
 
 

@@ -42,4 +42,4 @@ def step(params: LSTMParams, state: LSTMState, z: Array, h_scale: Array | None =
     return state, state.h
 
 
-COUPLED = Cell(init, project, step, zero_state)
+COUPLED = Cell(init, project, step, zero_state, LSTMParams)

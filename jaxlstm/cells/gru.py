@@ -68,4 +68,4 @@ def zero_state(params: GRUParams, batch_shape: tuple[int, ...], dtype: DTypeLike
     return GRUState(jnp.zeros((*batch_shape, params.w_h.shape[0]), dtype))
 
 
-GRU = Cell(init, project, step, zero_state)
+GRU = Cell(init, project, step, zero_state, GRUParams)

@@ -15,9 +15,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.nn.initializers import glorot_uniform, orthogonal
 from jax.typing import DTypeLike
 
-from jaxlstm.cell import cell_dtype
+from jaxlstm.cell import draw_weight
+from jaxlstm.checks import check_sizes
 
 
 class Cell(NamedTuple):
@@ -33,13 +35,7 @@ class Cell(NamedTuple):
     # multiplies h before the recurrent product and nowhere else: variational recurrent dropout.
     step: Callable[..., tuple[Any, Array]]
     zero_state: Callable[[Any, tuple[int, ...], DTypeLike], Any]  # (params, batch_shape, dtype) -> state
-
-
-def check_sizes(**sizes: int) -> None:
-    """Raises ValueError, naming the argument, for a size below 1."""
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{name}: expected at least 1, got {size}")
+    params_type: type = object  # what `init` returns; `scan_cell` refuses any other
 
 
 def draw_weights(
@@ -52,10 +48,8 @@ def draw_weights(
     """
     check_sizes(input_size=input_size, hidden_size=output_size)
     key_x, key_h = jax.random.split(key)
-    draw_dtype = cell_dtype(dtype)  # the QR decomposition behind `orthogonal` knows no bfloat16
-    w_x = jax.nn.initializers.glorot_uniform()(key_x, (input_size, width), draw_dtype)
-    w_h = jax.nn.initializers.orthogonal()(key_h, (output_size, width), draw_dtype)
-    return w_x.astype(dtype), w_h.astype(dtype)
+    w_x = draw_weight(glorot_uniform(), key_x, (input_size, width), dtype)
+    return w_x, draw_weight(orthogonal(), key_h, (output_size, width), dtype)
 
 
 def bias(hidden_size: int, *blocks: float, dtype: DTypeLike) -> Array:

@@ -41,4 +41,4 @@ def step(params: LSTMParams, state: LSTMState, z: Array, h_scale: Array | None =
     return LSTMState(h, c), h
 
 
-NO_FORGET_GATE = Cell(init, project, step, zero_state)
+NO_FORGET_GATE = Cell(init, project, step, zero_state, LSTMParams)

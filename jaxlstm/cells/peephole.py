@@ -59,4 +59,4 @@ def step(params: PeepholeParams, state: LSTMState, z: Array, h_scale: Array | No
     return LSTMState(h, c), h
 
 
-PEEPHOLE = Cell(init, project, step, zero_state)
+PEEPHOLE = Cell(init, project, step, zero_state, PeepholeParams)

@@ -14,11 +14,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.nn.initializers import glorot_uniform
 from jax.typing import DTypeLike
 
-from jaxlstm.cell import LSTMState, cell_dtype, gates
-from jaxlstm.cells.interface import Cell, bias, check_sizes, draw_weights
+from jaxlstm.cell import LSTMState, cell_dtype, draw_weight, gates
+from jaxlstm.cells.interface import Cell, bias, draw_weights
 from jaxlstm.cells.standard import project
+from jaxlstm.checks import check_sizes
 from jaxlstm.products import recurrent_product
 
 
@@ -50,7 +52,7 @@ def init(
     check_sizes(input_size=input_size, hidden_size=hidden_size, projection_size=projection_size)
     key, key_p = jax.random.split(key)
     w_x, w_h = draw_weights(key, input_size, projection_size, 4 * hidden_size, dtype)
-    w_p = jax.nn.initializers.glorot_uniform()(key_p, (hidden_size, projection_size), dtype)
+    w_p = draw_weight(glorot_uniform(), key_p, (hidden_size, projection_size), dtype)
     return ProjectedLSTMParams(w_x, w_h, bias(hidden_size, 0, forget_bias, 0, 0, dtype=dtype), w_p)
 
 
@@ -71,4 +73,4 @@ def zero_state(params: ProjectedLSTMParams, batch_shape: tuple[int, ...], dtype:
     return LSTMState(h, jnp.zeros((*batch_shape, hidden_size), cell_dtype(dtype)))
 
 
-PROJECTED = Cell(init, project, step, zero_state)
+PROJECTED = Cell(init, project, step, zero_state, ProjectedLSTMParams)

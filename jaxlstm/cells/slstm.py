@@ -22,11 +22,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.nn.initializers import glorot_uniform, orthogonal
 from jax.typing import DTypeLike
 
-from jaxlstm.cell import LSTMParams, cell_dtype
-from jaxlstm.cells.interface import Cell, bias, check_sizes, draw_weights
+from jaxlstm.cell import LSTMParams, cell_dtype, draw_weight
+from jaxlstm.cells.interface import Cell, bias
 from jaxlstm.cells.standard import project
+from jaxlstm.checks import check_sizes
 from jaxlstm.products import recurrent_product, total
 
 
@@ -58,8 +60,8 @@ def init(
         raise ValueError(f"heads: expected a divisor of hidden_size {hidden_size}, got {heads}")
     units = hidden_size // heads
     key_x, *keys = jax.random.split(key, heads + 1)
-    w_x, _ = draw_weights(key_x, input_size, hidden_size, 4 * hidden_size, dtype)
-    w_h = jnp.stack([draw_weights(key_h, units, units, 4 * units, dtype)[1] for key_h in keys])
+    w_x = draw_weight(glorot_uniform(), key_x, (input_size, 4 * hidden_size), dtype)
+    w_h = jnp.stack([draw_weight(orthogonal(), key_h, (units, 4 * units), dtype) for key_h in keys])
     return LSTMParams(w_x, w_h, bias(hidden_size, 0, forget_bias, 0, 0, dtype=dtype))
 
 
@@ -88,10 +90,16 @@ def step(params: LSTMParams, state: SLSTMState, z: Array, h_scale: Array | None 
 
 
 def zero_state(params: LSTMParams, batch_shape: tuple[int, ...], dtype: DTypeLike) -> SLSTMState:
-    """h, c and n of zeros, m of minus infinity."""
+    """h, c and n of zeros, m of minus infinity.
+
+    Raises:
+      ValueError: weights without an axis of heads, an LSTM's for instance.
+    """
+    if params.w_h.ndim != 3:
+        raise ValueError(f"params.w_h: expected shape [heads, H / heads, 4H / heads], got {list(params.w_h.shape)}")
     shape = (*batch_shape, params.b.size // 4)
     zeros = jnp.zeros(shape, cell_dtype(dtype))
     return SLSTMState(jnp.zeros(shape, dtype), zeros, zeros, jnp.full(shape, -jnp.inf, cell_dtype(dtype)))
 
 
-SLSTM = Cell(init, project, step, zero_state)
+SLSTM = Cell(init, project, step, zero_state, LSTMParams)

@@ -14,6 +14,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxlstm.deploy.model import Model
+from jaxlstm.streaming import power_of_two
 
 LEAST_LENGTH = 8
 
@@ -51,7 +52,7 @@ class Predictor:
         """
         rows = [self._checked(number, sequence) for number, sequence in enumerate(sequences)]
         lengths = np.array([len(row) for row in rows], np.int32)
-        shape = _power_of_two(len(rows)), self._bucket(int(lengths.max(initial=0)))
+        shape = power_of_two(len(rows)), self._bucket(int(lengths.max(initial=0)))
         batch = np.zeros((*shape, *self._features), self._dtype)
         for number, row in enumerate(rows):
             batch[number, : len(row)] = row
@@ -83,13 +84,8 @@ class Predictor:
 
     def _bucket(self, length: int) -> int:
         if self._buckets is None:
-            return max(LEAST_LENGTH, _power_of_two(length))
+            return max(LEAST_LENGTH, power_of_two(length))
         for bucket in self._buckets:
             if length <= bucket:
                 return bucket
         raise ValueError(f"sequences: expected at most {self._buckets[-1]} steps, got {length}")
-
-
-def _power_of_two(size: int) -> int:
-    """The least one that is not below `size`."""
-    return 1 << max(size - 1, 0).bit_length()

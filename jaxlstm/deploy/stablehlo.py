@@ -21,9 +21,9 @@ def save(path: str | Path, model: Model, platforms: tuple[str, ...] = PLATFORMS)
     """Writes a model; `jax.export.deserialize(bytearray(Path(path).read_bytes())).call(*inputs)` runs it.
 
     Args:
-      path: of the file, by custom NAME.stablehlo.
+      path: of the file, usually NAME.stablehlo.
       model: what to write; its inputs keep their order.
-      platforms: on which it shall run.
+      platforms: those that it is to run on.
     """
     files.write(path, bytes(exported(model, platforms).serialize()))
 

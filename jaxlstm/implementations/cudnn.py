@@ -15,6 +15,7 @@ from jax import Array, lax
 from jaxlstm.cell import LSTMParams, LSTMState
 from jaxlstm.implementations.choice import Call, kernel_refusal
 from jaxlstm.implementations.guard import guarded
+from jaxlstm.layout import select_rows
 
 NAME = "cudnn"
 PRECISIONS = {  # what jax.default_matmul_precision may say, None being its default
@@ -70,7 +71,7 @@ def run(
     )
     new = LSTMState(h[0], c[0])
     if lengths is not None:
-        new = jax.tree.map(lambda after, before: jnp.where(lengths[:, None] > 0, after, before), new, state)
+        new = select_rows(lengths > 0, new, state)
     return guarded(NAME, (new, jnp.swapaxes(_turned(ys, steps, call.reverse), 0, 1)))
 
 

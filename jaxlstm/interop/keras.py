@@ -20,7 +20,7 @@ from jaxlstm.interop.params import BidirectionalParams, Layer, directions
 if TYPE_CHECKING:
     import keras
 
-_BY_WEIGHTS = "convert layer.get_weights() and do the same around `lstm` instead"
+_BY_WEIGHTS = "convert layer.get_weights(), and"
 # How many arrays there are: of one LSTM, and of two, without biases or with them.
 _COUNTS = {2: 1, 3: 1, 4: 2, 6: 2}
 
@@ -68,11 +68,13 @@ def _weights_of(layer: Any) -> Sequence[Any]:
     import keras
 
     if isinstance(layer, keras.layers.Bidirectional):
-        expect("merge_mode", layer.merge_mode, "concat", _BY_WEIGHTS)
-        expect("forward_layer.go_backwards", layer.forward_layer.go_backwards, False, _BY_WEIGHTS)
+        expect("merge_mode", layer.merge_mode, "concat", f"{_BY_WEIGHTS} merge the outputs yourself")
+        backwards = layer.forward_layer.go_backwards
+        expect("forward_layer.go_backwards", backwards, False, f"{_BY_WEIGHTS} call `lstm` for each direction")
         parts = [layer.forward_layer, layer.backward_layer]
     elif isinstance(layer, keras.layers.LSTM | keras.layers.LSTMCell):
-        expect("go_backwards", getattr(layer, "go_backwards", False), False, f"{_BY_WEIGHTS}, with reverse=True")
+        backwards = getattr(layer, "go_backwards", False)
+        expect("go_backwards", backwards, False, f"{_BY_WEIGHTS} call `lstm` with reverse=True")
         parts = [layer]
     else:
         raise ValueError(f"source: expected an LSTM, an LSTMCell or a Bidirectional, got {type(layer).__name__}")
@@ -80,7 +82,7 @@ def _weights_of(layer: Any) -> Sequence[Any]:
         if not isinstance(part, keras.layers.LSTM | keras.layers.LSTMCell):
             raise ValueError(f"source: expected a Bidirectional of LSTMs, got one of {type(part).__name__}")
         activation = getattr(part.activation, "__name__", part.activation)
-        expect("activation", activation, "tanh", f"{_BY_WEIGHTS}, with activation=...")
+        expect("activation", activation, "tanh", f"{_BY_WEIGHTS} call `lstm` with activation=...")
         gate = getattr(part.recurrent_activation, "__name__", part.recurrent_activation)
         expect("recurrent_activation", gate, "sigmoid", "no other is supported")
     if not layer.built:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     import torch
 
 _NAME = re.compile(r"(?:weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)_l(\d+)(_reverse)?")
-_BY_STATE_DICT = "convert module.state_dict() and say it to the call instead"
 
 
 def from_torch(source: "torch.nn.LSTM | Mapping[str, Any]", prefix: str = "") -> Stack:
@@ -115,7 +114,7 @@ def _checked_module(module: Any) -> Any:
 
     if not isinstance(module, torch.nn.LSTM):
         raise ValueError(f"source: expected a torch.nn.LSTM or its state dict, got {type(module).__name__}")
-    expect("batch_first", module.batch_first, True, f"{_BY_STATE_DICT}: lstm(..., time_major=True)")
+    expect("batch_first", module.batch_first, True, "convert module.state_dict(), and call lstm(..., time_major=True)")
     return module
 
 

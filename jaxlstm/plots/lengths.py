@@ -23,7 +23,7 @@ def accuracy_by_length(curves: Mapping[str, Mapping[int, float]], trained_at: in
     Raises:
       ValueError: no curve, or a curve without a length.
     """
-    axes = _axes(curves)
+    figure, axes = _panel(curves)
     for (name, shares), (style, colour, marker) in zip(curves.items(), _LOOKS, strict=False):
         lengths = sorted(shares)
         percent = [100 * shares[length] for length in lengths]
@@ -44,7 +44,7 @@ def accuracy_by_length(curves: Mapping[str, Mapping[int, float]], trained_at: in
         title += f": at least {min(shares.values()):.2%}"
     dress(axes, title, "length", "right, %")
     axes.legend(fontsize=9, frameon=False)
-    return _figure(axes)
+    return figure
 
 
 def steps_to_learn(curves: Mapping[str, Mapping[int, float | None]], limit: int) -> Figure:
@@ -58,7 +58,7 @@ def steps_to_learn(curves: Mapping[str, Mapping[int, float | None]], limit: int)
     Raises:
       ValueError: no curve, or a curve without a length.
     """
-    axes = _axes(curves)
+    figure, axes = _panel(curves)
     for index, ((name, steps), (style, colour, marker)) in enumerate(zip(curves.items(), _LOOKS, strict=False)):
         learnt = {length: count for length, count in sorted(steps.items()) if count is not None}
         missed = [length for length, count in sorted(steps.items()) if count is None]
@@ -79,22 +79,17 @@ def steps_to_learn(curves: Mapping[str, Mapping[int, float | None]], limit: int)
     axes.yaxis.set_minor_locator(NullLocator())
     dress(axes, "Training steps until it is learnt", "length", "steps")
     axes.legend(fontsize=9, frameon=False)
-    return _figure(axes)
+    return figure
 
 
-def _axes(curves: Mapping[str, Mapping[int, object]]) -> Axes:
-    """Empty axes, logarithmic in the length, with a tick at each length of the curves."""
+def _panel(curves: Mapping[str, Mapping[int, object]]) -> tuple[Figure, Axes]:
+    """A figure with empty axes, logarithmic in the length, with a tick at each length of the curves."""
     if not curves or not all(curves.values()):
         raise ValueError("curves: expected at least one, each with a length, got none")
-    axes = new_figure(7, 4.4).subplots()
+    figure = new_figure(7, 4.4)
+    axes = figure.subplots()
     axes.set_xscale("log")
     lengths = sorted({length for curve in curves.values() for length in curve})
     axes.set_xticks(lengths, [str(length) for length in lengths])
     axes.xaxis.set_minor_locator(NullLocator())
-    return axes
-
-
-def _figure(axes: Axes) -> Figure:
-    figure = axes.figure
-    assert isinstance(figure, Figure)
-    return figure
+    return figure, axes

@@ -76,11 +76,11 @@ def examples(rows: Sequence[Mapping[str, Any]], names: tuple[str, str] = ("negat
     """
     if not rows:
         raise ValueError("rows: expected at least one example, got none")
-    right = [row for row in rows if (row["probability"] > 0.5) == (row["label"] > 0.5)]
-    wrong = [row for row in rows if (row["probability"] > 0.5) != (row["label"] > 0.5)]
+    shown = [(row, _snippet(row["text"])) for row in rows]
+    right = [(row, lines) for row, lines in shown if (row["probability"] > 0.5) == (row["label"] > 0.5)]
+    wrong = [(row, lines) for row, lines in shown if (row["probability"] > 0.5) != (row["label"] > 0.5)]
     blocks = [("Judged right", BLUE, right), ("Judged wrong", ORANGE, wrong)]
-    snippets = {id(row): _snippet(row["text"]) for row in rows}
-    height = sum(1.6 + sum(len(snippets[id(row)]) + 1.0 for row in group) for _, _, group in blocks if group)
+    height = sum(1.6 + sum(len(lines) + 1.0 for _, lines in group) for _, _, group in blocks if group)
 
     figure = new_figure(12, 0.21 * height + 0.6)
     axes = figure.subplots()
@@ -94,8 +94,7 @@ def examples(rows: Sequence[Mapping[str, Any]], names: tuple[str, str] = ("negat
             continue
         axes.text(0, line + 0.6, title, fontsize=11, fontweight="bold", color=colour, va="center")
         line += 1.6
-        for row in group:
-            lines = snippets[id(row)]
+        for row, lines in group:
             _example(axes, line, lines, row, names, colour)
             line += len(lines) + 1.0
     return figure

@@ -19,13 +19,13 @@ class Kernels(NamedTuple):
 
     With w_h [4, H, H] in half precision, z_x [4, H, T, B] and the coefficients [6, H, T, B] in float32, h and d_h
     [H, B] in half precision, c and d_c [H, B] in float32, hs and d_hs [H, T, B], d_z [4, H, T, B], and, where steps
-    are masked, valid [T, B] in float32:
+    are masked, valid [T, B] in float32.
     """
 
-    forward: Callable[
-        ..., Any
-    ]  # (options, out_types, w_h, z_x, h, c, [valid]) -> hs, h, c, and [coefficients] if asked
-    backward: Callable[..., Any]  # (options, out_types, w_h, coefficients, d_h, d_c, d_hs, [valid]) -> d_z, d_h, d_c
+    # (options, out_types, w_h, z_x, h, c, [valid]) -> hs, h, c, and [coefficients] if asked
+    forward: Callable[..., Any]
+    # (options, out_types, w_h, coefficients, d_h, d_c, d_hs, [valid]) -> d_z, d_h, d_c
+    backward: Callable[..., Any]
 
 
 def interpreter(options: Options) -> Any:

@@ -1,4 +1,4 @@
-"""Options the blocks of a cluster tell each other what they have computed: through each other's shared memory.
+"""How the blocks of a cluster tell each other what they have computed: through each other's shared memory.
 
 Each block has two boxes, used by turns. Members post into a box; where all bytes of a turn have arrived, its
 signal completes. The signal is an mbarrier of the box's own block, which alone arms it, and a post is `st.async`,

@@ -27,7 +27,7 @@ def read(options: Options, ref: Any, index: tuple, layout: Any = None) -> Array:
 
 
 def write(options: Options, ref: Any, index: tuple, value: Array) -> None:
-    """From registers to memory, whose lines a step's N sequences fill in part."""
+    """From registers to memory; the N sequences of a step fill only a part of each of its lines."""
     store: Any = getattr(plgpu, "store", None)
     if options.interpreted or store is None:  # an older JAX: the plain write does what `optimized=False` says
         ref[index] = value
