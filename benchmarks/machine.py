@@ -75,7 +75,7 @@ def describe() -> dict[str, Any]:
     return {
         "processor": processor(),
         "cores": cores(),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "memory_bytes": memory_bytes(),
         "system": platform.platform(),
         "device": jax.devices()[0].device_kind,
         "devices": jax.device_count(),
@@ -90,6 +90,13 @@ def versions() -> dict[str, str]:
     """Of Python, jaxlstm, JAX and every rival that is installed."""
     found = {package: metadata.version(package) for package in PACKAGES if installed(package)}
     return {"python": platform.python_version(), "jaxlstm": jaxlstm.__version__} | found
+
+
+def memory_bytes() -> int | None:
+    """All of the machine's memory; None where the system does not say."""
+    if not hasattr(os, "sysconf"):  # Windows
+        return None
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def free_bytes() -> int:

@@ -98,7 +98,9 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
     folder = run.save_parameters(alone.params.encoder, "encoder")
     encoder = run.load_parameters(alone.params.encoder, "encoder")
     code = models.encode(encoder, xs, activation=jax.nn.relu)
-    console.print(f"feature vector of the encoder saved in {folder} and loaded again, {list(code.shape)}:")
+    console.print(
+        f"feature vector of the encoder saved in {folder} and loaded again, {list(code.shape)}:", markup=False
+    )
     width = min(100, console.width)
     console.print(np.array2string(np.asarray(code[0]), precision=4, suppress_small=True, max_line_width=width))
 

@@ -37,8 +37,8 @@ def load_corpora(data_dir: Path | None, with_genesis: bool) -> Corpora:
     try:
         texts = {name: load_udhr(DECLARATIONS[name], data_dir) for name in LANGUAGES}
     except UnreachableError as error:
-        console.print(f"[yellow]{error}[/yellow]")
-        console.print("[yellow]Using the small bilingual sample that comes with jaxlstm instead.[/yellow]")
+        console.print(str(error), style="yellow", markup=False)
+        console.print("Using the small bilingual sample that comes with jaxlstm instead.", style="yellow")
         return Corpora({name: load_sample(name) for name in LANGUAGES}, {}, "the bilingual sample")
     declaration = "the Universal Declaration of Human Rights"
     if not with_genesis:

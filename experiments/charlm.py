@@ -23,7 +23,7 @@ import tyro
 from experiments.checks import require_at_least, require_share
 from experiments.ngram import ngram_log_p
 from experiments.presets import Settings, named
-from experiments.session import Options, batch_size_for, begin, follow
+from experiments.session import Options, batch_size_for, begin, check_settings, follow
 from experiments.writing import Writing, check_characters, show, write
 from jaxlstm import LSTMState, losses, models, plots, zero_state
 from jaxlstm.batches import in_order
@@ -105,7 +105,9 @@ def main(
         from_: The folder of a finished run: its model writes, and nothing is trained.
     """
     if from_ is not None:
-        write_again(Run.open(from_, "charlm", Config), writing, config.seed)
+        run = Run.open(from_, "charlm", Config)
+        check_settings("--from", replace(config, seed=Config().seed), run)  # but for the seed: of what is written
+        write_again(run, writing, config.seed)
         return
     if options.resume is None:
         config = replace(config, text=str(Path(config.text).absolute()) if config.text else "")

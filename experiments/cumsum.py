@@ -198,9 +198,9 @@ def draw(key: jax.Array, size: int, length: int, scaled: bool, uneven: float = 0
     """
     if uneven:
         key, key_sums, key_which = jax.random.split(key, 3)
-    xs = jax.random.uniform(key, (size, length))
+    xs = jax.random.uniform(key, (size, length), jnp.float32)
     if uneven:
-        sums = jax.random.uniform(key_sums, (size, 1), maxval=length / 2)
+        sums = jax.random.uniform(key_sums, (size, 1), jnp.float32, maxval=length / 2)
         cubes = xs**3
         which = jax.random.bernoulli(key_which, uneven, (size, 1))
         xs = jnp.where(which, cubes * sums / cubes.sum(axis=1, keepdims=True), xs)

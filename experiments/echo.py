@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -115,7 +116,7 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
     console.print(f"sequence  {' '.join(map(str, symbols[0]))}")
     console.print(f"expected  {symbols[0, config.position]}    answered  {answers[0]}")
     plots.save(plots.learning_curves(rows, ["accuracy"]), run.folder / "learning.png")
-    inside = jax.tree.map(np.asarray, trace(params.lstm, jax.nn.one_hot(symbols[0], config.num_symbols)))
+    inside = jax.tree.map(np.asarray, trace(params.lstm, one_hot(symbols[0], config.num_symbols)))
     plots.save(plots.gates(inside, symbols[0], mark=config.position), run.folder / "gates.png")
     show_result(run.finish({"accuracy": accuracy}, ORIGINAL, params, seconds))
 
@@ -151,9 +152,14 @@ def draw(key: jax.Array, size: int, length: int, num_symbols: int) -> jax.Array:
     return jax.random.randint(key, (size, length), 0, num_symbols)
 
 
+def one_hot(symbols: jax.Array, num_symbols: int) -> jax.Array:
+    """Symbols [...] -> [..., symbols], in the dtype of the parameters."""
+    return jax.nn.one_hot(symbols, num_symbols, dtype=jnp.float32)
+
+
 def logits_of(params: models.ClassifierParams, symbols: jax.Array) -> jax.Array:
     """Symbols [B, T] -> a logit for each symbol [B, symbols]."""
-    return models.classify(params, jax.nn.one_hot(symbols, params.lstm.w_x.shape[0]))
+    return models.classify(params, one_hot(symbols, params.lstm.w_x.shape[0]))
 
 
 def loss_at(position: int) -> Loss:

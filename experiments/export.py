@@ -28,8 +28,9 @@ def main(
     if importlib.util.find_spec(NEEDS[format]) is None:
         raise UserError(f"--format {format}: the package {NEEDS[format]} is not installed; the extra export brings it")
     writer = importlib.import_module(f"jaxlstm.deploy.{format}")
+    models = system.deployed(finished)
     (run / "export").mkdir(exist_ok=True)
-    for name, model in system.deployed(finished).items():
+    for name, model in models.items():
         path = run / "export" / f"{name}.{format}"
         writer.save(path, model)
         inputs = ", ".join(f"{name} [{', '.join(map(str, input.shape))}]" for name, input in model.inputs.items())

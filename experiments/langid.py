@@ -174,7 +174,9 @@ def main(
     plot_characters(run, read, parts["french"].held_out[:40])
     seconds = sum(model.seconds for model in [*learnt.values(), *short.values()])
     console.print(f"text: {corpora.name}; {len(ids):,} held-out windows of {config.window} characters")
-    show_result(run.finish({**by_judge("auc", aucs), "accuracy": accuracy}, ORIGINAL, params, seconds))
+    show_result(
+        run.finish({**by_judge("auc", aucs), "accuracy": accuracy}, ORIGINAL, params, seconds, text=corpora.name)
+    )
 
 
 def train_apart(

@@ -31,7 +31,7 @@ class Settings:
             value = getattr(self, field.name)
             if isinstance(value, list):  # as JSON gives back a tuple
                 object.__setattr__(self, field.name, tuple(value))
-            if field.name in POSITIVE and value <= 0:
+            if field.name in POSITIVE and not value > 0:
                 raise UserError(f"{option(field.name)}: expected more than 0, got {value}")
             if field.name == "seed" and not 0 <= value < 2**32:
                 raise UserError(f"--seed: expected 0 to {2**32 - 1}, got {value}")

@@ -150,8 +150,8 @@ def draw(key: jax.Array, count: int, config: Config) -> Market:
         returned = sigma * noise
         return omega + config.alpha * returned**2 + config.beta * variance, (returned, sigma)
 
-    noise = jax.random.normal(key, (config.days, count))
-    _, (returns, sigma) = jax.lax.scan(day, jnp.full(count, variance), noise)
+    noise = jax.random.normal(key, (config.days, count), jnp.float32)
+    _, (returns, sigma) = jax.lax.scan(day, jnp.full(count, variance, jnp.float32), noise)
     return Market(np.asarray(returns).T, np.asarray(sigma).T)
 
 

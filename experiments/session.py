@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from jax.sharding import Mesh
+from rich.markup import escape
 
 from jaxlstm import parallel, processes
 from jaxlstm.errors import UserError
-from jaxlstm.reporting import console, progress_bar
+from jaxlstm.reporting import console, progress
 from jaxlstm.runs import Run
 from jaxlstm.training import Row
 
@@ -74,17 +75,17 @@ def begin(system: str, config: Any, options: Options) -> Run:
         _check_batch_size(config, mesh)
         run = Run.create(_own_folder(options.runs), system, config)
         begun.append((run, options))
-        console.print(f"[bold]{system}[/bold]  run folder: {run.folder}")
+        console.print(f"[bold]{system}[/bold]  run folder: {escape(str(run.folder))}", soft_wrap=True)
         return run
     if processes.is_first():
         run = Run.open(options.resume, system, type(config))
-        _check_settings("--resume", config, run)
+        check_settings("--resume", config, run)
     settings = processes.from_first(asdict(run.config) if processes.is_first() else None)
     if not processes.is_first():
         run = Run.create(_own_folder(options.runs), system, type(config)(**settings))
     _check_batch_size(run.config, mesh)
     begun.append((run, options))
-    console.print(f"[bold]{system}[/bold]  resuming {run.folder}")
+    console.print(f"[bold]{system}[/bold]  resuming {escape(str(run.folder))}", soft_wrap=True)
     return run
 
 
@@ -99,7 +100,8 @@ def command_to_resume() -> str | None:
     return shlex.join(["python", "-m", "experiments", run.system, "--resume", str(run.folder), *data])
 
 
-def _check_settings(option: str, given: Any, run: Run) -> None:
+def check_settings(option: str, given: Any, run: Run) -> None:
+    """Raises a UserError for settings beside a run that has its own, unless they are the defaults."""
     if given not in (type(given)(), run.config):
         raise UserError(f"{option}: {run.folder} keeps the settings it was started with; give no other settings")
 
@@ -138,7 +140,7 @@ def follow(run: Run, epochs: int, model: str = "") -> Iterator[Callable[[list[Ro
 
     A run that trains several models names the one that is being trained.
     """
-    with progress_bar(model or run.system, epochs) as show:
+    with progress(model or run.system, epochs) as show:
 
         def on_epochs(rows: list[Row]) -> None:
             run.write_rows(rows, model)
@@ -156,6 +158,8 @@ def run_to_ask(system: str, config: Any, predict: str | None, folder: Path | Non
         return None
     if predict is None or folder is None:
         raise UserError("--predict and --from: expected both, a text and the folder of a finished run")
+    if not predict.strip():
+        raise UserError("--predict: expected a text with at least one word, got none")
     run = Run.open(folder, system, type(config))
-    _check_settings("--from", config, run)
+    check_settings("--from", config, run)
     return run, predict

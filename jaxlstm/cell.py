@@ -24,7 +24,7 @@ from jax import Array
 from jax.nn.initializers import Initializer, glorot_uniform, orthogonal
 from jax.typing import DTypeLike
 
-from jaxlstm.checks import check_input, check_params, check_sizes, check_state, check_weights, dtype_of
+from jaxlstm.checks import check_input, check_key, check_params, check_sizes, check_state, check_weights, dtype_of
 
 Activation = Callable[[Array], Array]
 
@@ -140,8 +140,9 @@ def init_lstm(
       dtype: of every parameter.
 
     Raises:
-      ValueError: a size below 1, a dtype that is not floating, or `chrono` of 2 or less.
+      ValueError: no random key, a size below 1, a dtype that is not floating, or `chrono` of 2 or less.
     """
+    check_key(key)
     check_sizes(input_size=input_size, hidden_size=hidden_size)
     if chrono is not None and chrono <= 2:
         raise ValueError(f"chrono: expected a number of steps above 2, got {chrono}")

@@ -33,6 +33,13 @@ def check_number(name: str, number: Any, holds: Callable[[Any], bool], expected:
         raise ValueError(f"{name}: expected {expected}, got {number}")
 
 
+def check_key(key: Any) -> None:
+    """For a random key, new-style or old."""
+    dtype = getattr(key, "dtype", None)
+    if dtype is None or not (jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key) or dtype == jnp.uint32):
+        raise ValueError(f"key: expected a random key such as jax.random.key(0), got {type(key).__name__}")
+
+
 def check_array(name: str, array: Any) -> None:
     """For an array, of NumPy or JAX, or what has its shape and dtype."""
     if not (hasattr(array, "shape") and hasattr(array, "dtype")):

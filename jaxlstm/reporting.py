@@ -1,5 +1,6 @@
 """What a run shows in the terminal: the parameter table, a progress bar, the result beside the original."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -8,12 +9,14 @@ import jax
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from jaxlstm.runs import count_parameters
 
 console = Console()
 VALIDATION = "validation_"  # what the names of such metrics begin with
+LOG_SECONDS = 30  # between two lines about training, where there is no terminal to draw a bar in
+Row = dict[str, float]  # the metrics of an epoch
 
 
 def show_parameters(title: str, params: Any) -> None:
@@ -47,30 +50,59 @@ def show_unknown(unknown: np.ndarray, things: str) -> None:
 
 
 @contextmanager
-def progress_bar(title: str, epochs: int) -> Iterator[Callable[[list[dict[str, float]]], None]]:
-    """A bar over the epochs with the time left; the function it hands out is `fit`'s `on_epochs`."""
-    bar, counts, time, left = 12, 2 * len(str(epochs)) + 1, 5, 4  # widths, a space between each two
-    room = console.width - (len(title) + bar + counts + time + left + 5)
+def progress(title: str, epochs: int) -> Iterator[Callable[[list[Row]], None]]:
+    """A bar over the epochs, or in a log lines; the function it hands out is `fit`'s `on_epochs`."""
+    with (_bar if console.is_terminal else _lines)(title, epochs) as update:
+        yield update
+
+
+@contextmanager
+def _bar(title: str, epochs: int) -> Iterator[Callable[[list[Row]], None]]:
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar),
+        BarColumn(12),
         MofNCompleteColumn(),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         TextColumn("{task.fields[time]}"),
-        TextColumn("{task.fields[metrics]}"),
+        TextColumn("{task.fields[metrics]}", table_column=Column(overflow="fold")),  # on more lines in little room
     )
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task(title, total=epochs, metrics="compiling", time="left")
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(title, total=epochs, metrics="compiling", time="left")
 
-        def update(rows: list[dict[str, float]]) -> None:
+        def update(rows: list[Row]) -> None:
             shown = metrics_line(rows[-1]) if rows else "compiling"
-            shown = shown if len(shown) <= room else f"{shown[: max(room - 1, 0)]}…"
-            progress.update(task, completed=len(rows), metrics=shown, time="left" if len(rows) < epochs else "")
+            bar.update(task, completed=len(rows), metrics=shown, time="left" if len(rows) < epochs else "")
 
         yield update
 
 
-def metrics_line(row: dict[str, float]) -> str:
+@contextmanager
+def _lines(title: str, epochs: int) -> Iterator[Callable[[list[Row]], None]]:
+    """At most one in LOG_SECONDS, and one for the last epoch."""
+    start = said = time.monotonic()
+    untold: list[Row] = []
+
+    def tell() -> None:
+        nonlocal said, untold
+        said = time.monotonic()
+        line = f"{title}  {len(untold)}/{epochs}  {said - start:.0f} s  {metrics_line(untold[-1])}"
+        console.print(line, markup=False, soft_wrap=True)
+        untold = []
+
+    def update(rows: list[Row]) -> None:
+        nonlocal untold
+        untold = rows
+        if rows and time.monotonic() - said >= LOG_SECONDS:
+            tell()
+
+    try:
+        yield update
+    finally:
+        if untold:
+            tell()
+
+
+def metrics_line(row: Row) -> str:
     """The metrics of an epoch in few characters, those of validation in brackets behind those of training."""
     names = dict.fromkeys(name.removeprefix(VALIDATION) for name in row if name != "epoch")
     parts = []

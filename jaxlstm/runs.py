@@ -109,12 +109,17 @@ class Run:
         Raises:
           CheckpointError: they are missing, damaged, or of other shapes.
         """
-        return weights.load(self.folder / f"{name}.safetensors", like)[0]
+        path = self.folder / f"{name}.safetensors"
+        if not path.exists():
+            raise CheckpointError(
+                f"{self.folder}: expected a finished run, it has no {path.name}; --resume continues it"
+            )
+        return weights.load(path, like)[0]
 
     def finish(
-        self, metrics: dict[str, float], original: dict[str, float], params: Any, seconds: float
+        self, metrics: dict[str, float], original: dict[str, float], params: Any, seconds: float, **facts: str
     ) -> dict[str, Any]:
-        """Writes result.json, the last file of a run, and returns what is in it."""
+        """Writes result.json, the last file of a run, and returns what is in it; `facts` are more of it."""
         result = {
             "system": self.system,
             "metrics": metrics,
@@ -126,6 +131,7 @@ class Run:
             "command": self.command,
             "device": jax.devices()[0].device_kind,
             "versions": versions(),
+            **facts,
         }
         files.write_json(self.folder / "result.json", result)
         return result

@@ -28,7 +28,7 @@ from jax.sharding import Mesh
 from jaxlstm import parallel, processes
 from jaxlstm.batches import Batches, Stream
 from jaxlstm.checkpoint import Checkpoints
-from jaxlstm.checks import check_at_least
+from jaxlstm.checks import check_at_least, check_key
 from jaxlstm.errors import DivergedError
 
 # (params, batch, key) -> (loss, metrics), or with a carry (params, carry, batch, key) -> (loss, (carry, metrics))
@@ -128,13 +128,14 @@ def fit(
       DivergedError: the parameters hold a NaN or an infinity at the start or after an epoch, or a
         loss turned into one; names the epoch, the step and the last good checkpoint.
       LostProcessError: another of several processes is gone.
-      ValueError: a number of epochs out of range, early stopping with more than one epoch in a call, on a metric
-        that there is not, or other than that of the training to resume; a batch size that the devices do not
-        divide, or no mesh with several processes.
+      ValueError: no random key, a loss that returns something else, a number of epochs out of range, early stopping
+        with more than one epoch in a call, on a metric that there is not, or other than that of the training to
+        resume; a batch size that the devices do not divide, or no mesh with several processes.
     """
     mesh = parallel.automatic(mesh)
     if mesh is None and jax.process_count() > 1:
         raise ValueError(f"mesh: expected one over the {jax.process_count()} processes, got None")
+    check_key(key)
     check_at_least("epochs", epochs, 0)
     check_at_least("epochs_per_call", epochs_per_call, 1)
     check_at_least("checkpoint_every", checkpoint_every, 1)
@@ -192,7 +193,15 @@ def _resume(checkpoints: Checkpoints, start: Any) -> tuple[Any, dict[str, Any]]:
 def _step(
     state: TrainState, batch: Any, key_steps: Array, index: Array
 ) -> tuple[TrainState, tuple[Array, dict[str, Array]]]:
-    gradient = jax.value_and_grad(state.apply_fn, has_aux=True)
+    def checked(*arguments: Any) -> tuple[Array, Any]:
+        returned = state.apply_fn(*arguments)
+        if not (isinstance(returned, tuple) and len(returned) == 2 and jnp.ndim(returned[0]) == 0):
+            expected = "(loss, metrics)" if state.carry is None else "(loss, (carry, metrics))"
+            got = jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape)}", returned)
+            raise ValueError(f"loss: expected it to return {expected}, a number and a dict of numbers, got {got}")
+        return returned
+
+    gradient = jax.value_and_grad(checked, has_aux=True)
     key = jax.random.fold_in(key_steps, index)
     if state.carry is None:
         (loss, metrics), grads = gradient(state.params, batch, key)

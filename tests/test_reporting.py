@@ -29,7 +29,7 @@ def test_a_line_holds_time_and_metrics(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")  # a dumb terminal has no bar
     file = io.StringIO()
     monkeypatch.setattr(reporting, "console", Console(file=file, width=80, force_terminal=True, color_system=None))
-    with reporting.progress_bar("forget bias 0, length 12", 2) as show:
+    with reporting.progress("forget bias 0, length 12", 2) as show:
         show([])
         show([ROW | {"epoch": 1}])
         show([ROW | {"epoch": 1}, ROW])

@@ -127,12 +127,12 @@ def test_errors_of_a_step(change):
 FEED_ERRORS = {
     "xs": (PROBLEM.state, np.zeros((3, 6), np.float32), r"^xs: expected shape \[\.\.\., T, 5\], got \[3, 6\]$"),
     "one step": (PROBLEM.state, PROBLEM.xs[0], r"^xs: expected shape \[\.\.\., T, 5\], got \[5\]$"),
-    "dtype": (PROBLEM.state, np.zeros((3, 5)), "^xs: expected float32, as the parameters have it, got float64$"),
+    "dtype": (PROBLEM.state, np.zeros((3, 5), np.float16), "^xs: expected float32, as the .* have it, got float16$"),
     "state.h": (zero_state((1,), 4), PROBLEM.xs, r"^state\.h: expected shape \[4\], got \[1, 4\]$"),
     "state.c": (
-        LSTMState(PROBLEM.state.h, np.zeros(4)),
+        LSTMState(PROBLEM.state.h, np.zeros(4, np.float16)),
         PROBLEM.xs,
-        r"^state\.c: expected float32 beside float32 inputs, got float64$",
+        r"^state\.c: expected float32 beside float32 inputs, got float16$",
     ),
 }
 

@@ -19,7 +19,7 @@ from jax.nn.initializers import glorot_uniform, orthogonal
 from jax.typing import DTypeLike
 
 from jaxlstm.cell import draw_weight
-from jaxlstm.checks import check_sizes
+from jaxlstm.checks import check_key, check_sizes
 
 
 class Cell(NamedTuple):
@@ -44,8 +44,9 @@ def draw_weights(
     """w_x [input_size, width] Glorot uniform, w_h [output_size, width] orthogonal.
 
     Raises:
-      ValueError: a size below 1.
+      ValueError: no random key, or a size below 1.
     """
+    check_key(key)
     check_sizes(input_size=input_size, hidden_size=output_size)
     key_x, key_h = jax.random.split(key)
     w_x = draw_weight(glorot_uniform(), key_x, (input_size, width), dtype)

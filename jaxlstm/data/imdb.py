@@ -11,6 +11,7 @@ import lzma
 import os
 import re
 import tarfile
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence, Sized
@@ -276,4 +277,5 @@ def _save_cache(cache: Path, fingerprint: str, imdb: Imdb) -> None:
         with replacing(cache) as partial, partial.open("wb") as file:
             np.savez(file, fingerprint=np.array(fingerprint), vocabulary=vocabulary, **arrays)
     except OSError as error:
-        raise DataError(f"{cache}: cannot be written ({error.strerror or error}); set JAXLSTM_CACHE") from error
+        problem = f"{cache}: cannot be written ({error.strerror or error}), so that the reviews are read anew each time"
+        warnings.warn(f"{problem}; set JAXLSTM_CACHE", stacklevel=2)
