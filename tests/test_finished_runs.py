@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from problem import draw_like
 
 from experiments import autoencoder, cumsum, echo, langid, sentiment
 from experiments.__main__ import main
@@ -15,13 +16,6 @@ from jaxlstm.runs import Run, write_json
 
 KEY = jax.random.key(0)
 WORDS = ["film", "the", "wonderful", "dull", "a", "of", "time"]
-
-
-def randomised(params):
-    leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(KEY, len(leaves))
-    drawn = [jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=True)]
-    return jax.tree.unflatten(structure, drawn)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +41,7 @@ def folders(tmp_path_factory):
     }
     runs = {name: Run.create(root, name, config) for name, config in configs.items()}
     for name, run in runs.items():
-        run.save_parameters(randomised(params[name]))
+        run.save_parameters(draw_like(params[name], seed=0, scale=0.7))
     write_json(runs["langid"].folder / "alphabet.json", alphabet.characters)
     write_json(runs["sentiment"].folder / "vocabulary.json", WORDS)
     return {name: run.folder for name, run in runs.items()}
@@ -80,7 +74,7 @@ def test_both_exports_of_several_sentiment_models(tmp_path, capsys):
         num_words=10, length=20, embedding_size=4, hidden_size=3, pooled=True, bigrams=4, models=3,
     )  # fmt: skip
     run = Run.create(tmp_path, "sentiment", config)
-    params = randomised(sentiment.ensemble_of([sentiment.init(KEY, config)] * 3))
+    params = draw_like(sentiment.ensemble_of([sentiment.init(KEY, config)] * 3), scale=0.7)
     run.save_parameters(params)
     check_exports(run.folder, "sentiment", capsys)
     deployed = sentiment.deployed(run)["sentiment"]
