@@ -3,16 +3,14 @@
 A step takes params, the state as a dict, and x [D]; it returns the new state, whose h is the output.
 """
 
-import itertools
-
 import numpy as np
-from oracle import sigmoid
+from oracle import lstm_step, sigmoid
+from walk import walk
 
 
 def lstm(p, s, x):
-    i, f, g, o = np.split(x @ p.w_x + s["h"] @ p.w_h + p.b, 4)
-    c = sigmoid(f) * s["c"] + sigmoid(i) * np.tanh(g)
-    return {"h": sigmoid(o) * np.tanh(c), "c": c}
+    h, c = lstm_step((p.w_x, p.w_h, p.b), s["h"], s["c"], x)
+    return {"h": h, "c": c}
 
 
 def peephole(p, s, x):
@@ -58,7 +56,7 @@ def gru(p, s, x):
 
 
 def slstm(p, s, x):
-    """Without a stabiliser: the exponentials as they are. `stabilised` compares the states."""
+    """Without a stabiliser: the exponentials as they are. `cell_cases.unstabilised` makes the states comparable."""
     heads, units, _ = p.w_h.shape
     blocks = np.zeros((heads * units, 4, heads * units))
     for head in range(heads):
@@ -70,25 +68,8 @@ def slstm(p, s, x):
     return {"h": sigmoid(o) * c / n, "c": c, "n": n}
 
 
-def scan(step, params, xs, state, *, lengths=None, mask=None, reverse=False, resets=None):
-    """xs [..., T, D] and a dict of [..., N] -> the final state, a dict, and ys [..., T, H]."""
+def scan(step, params, xs, state, **options):
+    """xs [..., T, D] and a state, a dict of [..., N] -> the final state and ys [..., T, H]; options as of `walk`."""
     params = type(params)(*(np.asarray(leaf, np.float64) for leaf in params))
     xs = np.asarray(xs, np.float64)
-    *batch_shape, steps, _ = xs.shape
-    state = {name: np.array(leaf, np.float64) for name, leaf in state.items()}
-    ys = np.zeros((*batch_shape, steps, state["h"].shape[-1]))
-    for row in itertools.product(*map(range, batch_shape)):
-        s = {name: leaf[row] for name, leaf in state.items()}
-        for t in reversed(range(steps)) if reverse else range(steps):
-            starts = t + 1 if reverse else t
-            if resets is not None and starts < steps and resets[row][starts]:
-                s = {name: np.zeros_like(leaf) for name, leaf in s.items()}
-            if lengths is not None and t >= np.asarray(lengths)[row]:
-                continue
-            if mask is not None and not np.asarray(mask)[row][t]:
-                continue
-            s = step(params, s, xs[row][t])
-            ys[row][t] = s["h"]
-        for name, leaf in s.items():
-            state[name][row] = leaf
-    return state, ys
+    return walk(lambda s, row, t: step(params, s, xs[row][t]), state, xs.shape[-2], **options)

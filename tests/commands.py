@@ -4,6 +4,8 @@ import json
 
 from experiments.__main__ import main
 
+ECHO = ["echo", "--length", "8", "--num-symbols", "6", "--hidden-size", "5", "--test-size", "30"]  # a small run
+
 
 def run(tmp_path, *arguments):
     """Runs a command and returns the folder it leaves, with its result.json."""

@@ -1,7 +1,7 @@
 """Stacks, directions and projections over ragged batches: what converted weights must compute."""
 
+import cell_oracles
 import numpy as np
-from oracle import sigmoid
 from problem import draw
 
 from jaxlstm import LSTMState, lstm
@@ -36,17 +36,10 @@ def run_direction(params, xs, lengths, reverse=False):
     """xs [B, T, D] -> the final state and the outputs [B, T, H or P], from a state of zeros."""
     if not isinstance(params, ProjectedLSTMParams):
         return lstm(params, xs, lengths=lengths, reverse=reverse)
-    w_x, w_h, b, w_p = (np.asarray(leaf, np.float64) for leaf in params)
-    xs = np.asarray(xs, np.float64)
-    batch, steps, _ = xs.shape
-    h, c, ys = np.zeros((batch, w_p.shape[1])), np.zeros((batch, w_p.shape[0])), np.zeros((batch, steps, w_p.shape[1]))
-    for row in range(batch):
-        valid = range(lengths[row])
-        for t in reversed(valid) if reverse else valid:
-            z_i, z_f, z_g, z_o = np.split(xs[row, t] @ w_x + h[row] @ w_h + b, 4)
-            c[row] = sigmoid(z_f) * c[row] + sigmoid(z_i) * np.tanh(z_g)
-            h[row] = ys[row, t] = sigmoid(z_o) * np.tanh(c[row]) @ w_p
-    return LSTMState(h, c), ys
+    hidden_size, projection_size = params.w_p.shape
+    zeros = {"h": np.zeros((len(xs), projection_size)), "c": np.zeros((len(xs), hidden_size))}
+    state, ys = cell_oracles.scan(cell_oracles.projected, params, xs, zeros, lengths=lengths, reverse=reverse)
+    return LSTMState(**state), ys
 
 
 def run_layer(layer, xs, lengths):

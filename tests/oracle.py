@@ -3,10 +3,10 @@
 Every test of values compares with it. It shares no code with jaxlstm and knows none of its tricks.
 """
 
-import itertools
 from collections.abc import Callable
 
 import numpy as np
+from walk import walk
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -35,17 +35,13 @@ def lstm(
     params = tuple(np.asarray(leaf, np.float64) for leaf in params)
     xs = np.asarray(xs, np.float64)
     *batch_shape, steps, _ = xs.shape
-    hidden_size = params[1].shape[0]
-    h, c = np.zeros((2, *batch_shape, hidden_size)) if state is None else map(np.array, state)
-    h, c = h.astype(np.float64), c.astype(np.float64)
-    ys = np.zeros((*batch_shape, steps, hidden_size))
-    for row in itertools.product(*map(range, batch_shape)):
-        for t in reversed(range(steps)) if reverse else range(steps):
-            if lengths is not None and t >= np.asarray(lengths)[row]:
-                continue
-            if mask is not None and not np.asarray(mask)[row][t]:
-                continue
-            scale = 1.0 if h_scale is None else np.asarray(h_scale, np.float64)[row]
-            h[row], c[row] = lstm_step(params, h[row], c[row], xs[row][t], activation, scale)
-            ys[row][t] = h[row]
-    return (h, c), ys
+    zeros = np.zeros((*batch_shape, params[1].shape[0]))
+    h, c = (zeros, zeros) if state is None else state
+    h_scale = np.ones_like(zeros) if h_scale is None else np.asarray(h_scale, np.float64)
+
+    def step(s, row, t):
+        h, c = lstm_step(params, s["h"], s["c"], xs[row][t], activation, h_scale[row])
+        return {"h": h, "c": c}
+
+    last, ys = walk(step, {"h": h, "c": c}, steps, lengths=lengths, mask=mask, reverse=reverse)
+    return (last["h"], last["c"]), ys

@@ -35,7 +35,10 @@ def draw(batch_shape=(3,), steps=7, input_size=5, hidden_size=4, *, dtype=np.flo
     return Problem(params, normal(*batch_shape, steps, input_size), state, h_scale)
 
 
-def draw_like(tree, seed=1):
-    """Normal numbers in the shapes and dtypes of `tree`: tangents, or weights of a loss."""
+def draw_like(tree, seed=1, scale=1.0):
+    """Normal numbers in the shapes and dtypes of `tree`: tangents, weights of a loss, or of a model.
+
+    Fresh weights of a model have zero biases, behind which a swapped gate could hide.
+    """
     rng = np.random.default_rng(seed)
-    return jax.tree.map(lambda leaf: jnp.asarray(rng.standard_normal(leaf.shape), leaf.dtype), tree)
+    return jax.tree.map(lambda leaf: jnp.asarray(scale * rng.standard_normal(leaf.shape), leaf.dtype), tree)

@@ -1,12 +1,12 @@
 """Anomalies: its scores against plain loops, and the experiment at a tiny size on a series made here."""
 
-import json
+import sys
 
 import numpy as np
 import pytest
+from commands import check_result, error_of, run
 
 from experiments import anomalies
-from experiments.__main__ import main
 from jaxlstm.data import series as data
 
 RNG = np.random.default_rng(0)
@@ -42,25 +42,21 @@ def test_steps_off_is_to_the_nearest_anomaly():
 
 def test_anomalies(tmp_path, beats):
     settings = ["--window", "16", "--hidden-size", "8", "--epochs", "20", "--learning-rate", "0.01"]
-    assert main(["anomalies", *settings, "--no-baselines", "--runs", str(tmp_path)]) == 0
-    (folder,) = (tmp_path / "anomalies").iterdir()
-    metrics = json.loads((folder / "result.json").read_text())["metrics"]
-    assert metrics["auc"] > 0.9
-    assert metrics["steps_off"] <= 3
-    for name in ("roc.png", "scores.png", "learning.png"):
-        assert (folder / name).read_bytes().startswith(b"\x89PNG")
+    folder, result = run(tmp_path, "anomalies", *settings, "--no-baselines")
+    check_result(folder, result, "anomalies", {"auc", "steps_off"}, ["roc.png", "scores.png", "learning.png"])
+    assert result["metrics"]["auc"] > 0.9
+    assert result["metrics"]["steps_off"] <= 3
 
 
 def test_a_window_that_does_not_fit(tmp_path, beats, capsys):
-    assert main(["anomalies", "--window", "60", "--runs", str(tmp_path)]) == 2
-    assert "--window: expected at most 44, with 44 of 220 steps held out, got 60" in capsys.readouterr().err
+    line = error_of(capsys, "anomalies", "--window", "60", "--runs", str(tmp_path))
+    assert line == "error: --window: expected at most 44, with 44 of 220 steps held out, got 60"
     assert not list(tmp_path.iterdir())
 
 
 def test_a_missing_package(monkeypatch, capsys):
-    monkeypatch.setitem(__import__("sys").modules, "aeon", None)
-    assert main(["anomalies"]) == 2
-    assert capsys.readouterr().err.strip().endswith("jaxlstm's extra 'series' brings it")
+    monkeypatch.setitem(sys.modules, "aeon", None)
+    assert error_of(capsys, "anomalies").endswith("jaxlstm's extra 'series' brings it")
 
 
 def test_the_series_that_aeon_brings():

@@ -78,7 +78,7 @@ def test_results_of_another_machine_are_refused(tmp_path, capsys):
 
 def test_the_quick_command(tmp_path):
     prepare_of("flax-linen")
-    arguments = ("--shapes", "cumsum", "--rivals", "flax-linen", "--rounds", 2, "--out", tmp_path / "out")
+    arguments = ("--shapes", "cumsum", "--rivals", "flax-linen", "--rounds", 1, "--out", tmp_path / "out")
     code, shown, errors = call(*arguments)
     assert code == 0, errors
     found = json.loads((tmp_path / "out" / "results.json").read_text())
@@ -90,7 +90,8 @@ def test_the_quick_command(tmp_path):
     ]
     for row in found["rows"]:
         assert set(row) == set(results.ROW)
-        assert 0 < row["ratio_low"] <= row["ratio"] <= row["ratio_high"]
+        assert row["ratio"] == pytest.approx(row["rival_milliseconds"] / row["milliseconds"], rel=1e-3)
+        assert row["ratio_low"] == row["ratio"] == row["ratio_high"]  # of one round
         assert row["temporary_bytes"] > 0
     assert {file.name for file in (tmp_path / "out").iterdir()} == {"results.json", "ratio.png"}
     assert "cumsum: batch 32, steps 10, inputs 1, hidden 20" in shown

@@ -3,6 +3,7 @@
 import json
 
 import jax
+import numpy as np
 import pytest
 
 pytest.importorskip("psutil", reason="the benchmarks read the free memory with psutil, from the extra bench")
@@ -21,7 +22,8 @@ def test_both_models_are_timed(tmp_path):
     ]
     for row in rows:
         assert set(ROW) <= set(row)
-        assert 0 < row["ratio_low"] <= row["ratio"] <= row["ratio_high"]
+        assert row["ratio"] == pytest.approx(row["rival_milliseconds"] / row["milliseconds"], rel=1e-3)
+        assert row["ratio_low"] == row["ratio"] == row["ratio_high"]  # of one round
         assert min(row["temporary_bytes"], row["rival_temporary_bytes"]) > 0
 
 
@@ -41,9 +43,14 @@ def test_one_step_in_every_library(tmp_path):
     latency.run(latency.Options(sizes=(7,), rounds=1, out=tmp_path / "latency.json"))
     rows = json.loads((tmp_path / "latency.json").read_text())["rows"]
     assert {"jaxlstm", "flax-linen"} <= {row["library"] for row in rows}
-    for row in rows:
-        assert row["hidden"] == 7
-        assert 0 < row["microseconds"] <= row["microseconds_99th_percentile"]
+    assert {(row["hidden"], row["calls"]) for row in rows} == {(7, latency.CALLS - latency.WARM_UP)}
+
+
+def test_of_the_calls_of_all_rounds_the_row_has_the_median_and_the_99th_percentile(monkeypatch):
+    turns = iter([1e-6 * np.arange(51), 1e-6 * np.arange(51, 101)])
+    monkeypatch.setattr(latency, "turn", lambda serving, xs: next(turns))
+    (row,) = latency.measure(7, (), 2)
+    assert (row["microseconds"], row["microseconds_99th_percentile"]) == (50, 99)
 
 
 def test_a_library_whose_states_differ_is_not_timed(monkeypatch):

@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from cases import HOLES, LEFT_PADDED
-from problem import draw
+from problem import draw, draw_like
 
 from jaxlstm import cells, init_lstm, lstm, models, scan_cell
 from jaxlstm.deploy.model import Input, Model
@@ -16,13 +17,7 @@ from jaxlstm.interop import BidirectionalParams, ProjectedLSTMParams
 
 SIZES = [(3, 7), (1, 1), (5, 20)]
 
-
-def randomised(params):
-    """Every leaf normal, so that no zero bias hides a swapped gate."""
-    leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(1), len(leaves))
-    drawn = [0.7 * jax.random.normal(key, leaf.shape, leaf.dtype) for key, leaf in zip(keys, leaves, strict=True)]
-    return jax.tree.unflatten(structure, drawn)
+randomised = partial(draw_like, scale=0.7)
 
 
 def inputs_of(model, batch, time):

@@ -10,176 +10,98 @@ import pytest
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "experiments" / "results"
 
+
+def fields(runs, *metrics):
+    return [f"{runs}.{metric}" for metric in metrics]
+
+
 # A row of a table by its first cell, and where its figures come from: the runs of each seed, and the metric.
+STARTS = {
+    "forget bias 0": "forget_bias_0",
+    "forget bias 1": "forget_bias_1",
+    "forget bias 5": "forget_bias_5",
+    "chrono": "chrono",
+}
+SUMS = {"T = 10": "", "T = 20": "_at_20", "T = 50": "_at_50", "T = 100": "_at_100"}
+IDENTIFIERS = {
+    "the LSTMs": "auc",
+    "the LSTMs and 5-grams together": "auc_with_ngram",
+    "5-grams, counted on the same text": "auc_ngram",
+    "py3langid": "auc_py3langid",
+    "Lingua": "auc_lingua",
+    "fastText, the small model": "auc_fasttext_lite",
+}
+JUDGES = {
+    "a character model for each language": "character_models",
+    "a classifier": "classifier",
+    "both LSTMs together": "together",
+    "5-grams of each language": "ngram",
+    "all three together": "with_ngram",
+    "py3langid, asked for 50 languages": "py3langid",
+    "Lingua, asked for 50 languages": "lingua",
+}
+CODES = {
+    "the classifier on the code of the chosen variant": "",
+    "the classifier on the code of an untrained encoder": "untrained_",
+    "the classifier on means and deviations": "moments_",
+}
+DECODERS = {
+    "alone": ("alone", "reverse"),
+    "conditional": ("conditional", "conditional-reverse"),
+    "composite": ("composite", "composite-reverse"),
+    "composite, conditional": ("composite-conditional", "composite-conditional-reverse"),
+}
 PAGE = {
-    "forget bias 0": [
-        "echo_lengths.steps_forget_bias_0_at_12",
-        "echo_lengths.steps_forget_bias_0_at_25",
-        "echo_lengths.steps_forget_bias_0_at_50",
-        "echo_lengths.steps_forget_bias_0_at_100",
-        "echo_lengths.steps_forget_bias_0_at_200",
-    ],
-    "forget bias 1": [
-        "echo_lengths.steps_forget_bias_1_at_12",
-        "echo_lengths.steps_forget_bias_1_at_25",
-        "echo_lengths.steps_forget_bias_1_at_50",
-        "echo_lengths.steps_forget_bias_1_at_100",
-        "echo_lengths.steps_forget_bias_1_at_200",
-    ],
-    "forget bias 5": [
-        "echo_lengths.steps_forget_bias_5_at_12",
-        "echo_lengths.steps_forget_bias_5_at_25",
-        "echo_lengths.steps_forget_bias_5_at_50",
-        "echo_lengths.steps_forget_bias_5_at_100",
-        "echo_lengths.steps_forget_bias_5_at_200",
-    ],
-    "chrono": [
-        "echo_lengths.steps_chrono_at_12",
-        "echo_lengths.steps_chrono_at_25",
-        "echo_lengths.steps_chrono_at_50",
-        "echo_lengths.steps_chrono_at_100",
-        "echo_lengths.steps_chrono_at_200",
-    ],
-    "T = 10": ["cumsum_longer.step_accuracy", "cumsum_longer.sequence_accuracy"],
-    "T = 20": ["cumsum_longer.step_accuracy_at_20", "cumsum_longer.sequence_accuracy_at_20"],
-    "T = 50": ["cumsum_longer.step_accuracy_at_50", "cumsum_longer.sequence_accuracy_at_50"],
-    "T = 100": ["cumsum_longer.step_accuracy_at_100", "cumsum_longer.sequence_accuracy_at_100"],
-    "the LSTMs": ["langid_best.auc"],
-    "the LSTMs and 5-grams together": ["langid_best.auc_with_ngram"],
-    "5-grams, counted on the same text": ["langid_best.auc_ngram"],
-    "py3langid": ["langid_best.auc_py3langid"],
-    "Lingua": ["langid_best.auc_lingua"],
-    "fastText, the small model": ["langid_best.auc_fasttext_lite"],
-    "a character model for each language": [
-        "manylang_best.character_models_5",
-        "manylang_best.character_models_10",
-        "manylang_best.character_models_20",
-        "manylang_best.character_models_50",
-    ],
-    "a classifier": [
-        "manylang_best.classifier_5",
-        "manylang_best.classifier_10",
-        "manylang_best.classifier_20",
-        "manylang_best.classifier_50",
-    ],
-    "both LSTMs together": [
-        "manylang_best.together_5",
-        "manylang_best.together_10",
-        "manylang_best.together_20",
-        "manylang_best.together_50",
-    ],
-    "5-grams of each language": [
-        "manylang_best.ngram_5",
-        "manylang_best.ngram_10",
-        "manylang_best.ngram_20",
-        "manylang_best.ngram_50",
-    ],
-    "all three together": [
-        "manylang_best.with_ngram_5",
-        "manylang_best.with_ngram_10",
-        "manylang_best.with_ngram_20",
-        "manylang_best.with_ngram_50",
-    ],
-    "py3langid, asked for 50 languages": [
-        "manylang_best.py3langid_5",
-        "manylang_best.py3langid_10",
-        "manylang_best.py3langid_20",
-        "manylang_best.py3langid_50",
-    ],
-    "Lingua, asked for 50 languages": [
-        "manylang_best.lingua_5",
-        "manylang_best.lingua_10",
-        "manylang_best.lingua_20",
-        "manylang_best.lingua_50",
-    ],
-    "`best`": ["sentiment_best.accuracy", "sentiment_best.accuracy_bag_of_words", "sentiment_best.accuracy_together"],
-    "`pretrained`": [
-        "sentiment_pretrained.accuracy",
-        "sentiment_pretrained.accuracy_bag_of_words",
-        "sentiment_pretrained.accuracy_together",
-    ],
-    "`self_trained`": [
-        "sentiment_self_trained.accuracy",
-        "sentiment_self_trained.accuracy_bag_of_words",
-        "sentiment_self_trained.accuracy_together",
-    ],
+    row: fields("echo_lengths", *(f"steps_{start}_at_{length}" for length in (12, 25, 50, 100, 200)))
+    for row, start in STARTS.items()
+}
+PAGE |= {row: fields("cumsum_longer", f"step_accuracy{at}", f"sequence_accuracy{at}") for row, at in SUMS.items()}
+PAGE |= {row: fields("langid_best", auc) for row, auc in IDENTIFIERS.items()}
+PAGE |= {
+    row: fields("manylang_best", *(f"{judge}_{length}" for length in (5, 10, 20, 50))) for row, judge in JUDGES.items()
+}
+PAGE |= {
+    f"`{preset}`": fields(f"sentiment_{preset}", "accuracy", "accuracy_bag_of_words", "accuracy_together")
+    for preset in ("best", "pretrained", "self_trained")
+}
+PAGE |= {row: fields("vowels", f"{code}accuracy", f"{code}cross_validated") for row, code in CODES.items()}
+PAGE |= {
+    row: fields("vowels", *(f"{variant}_{figure}" for figure in ("error", "accuracy") for variant in variants))
+    for row, variants in DECODERS.items()
+}
+PAGE |= {
     "`--preset few_labels`": ["sentiment_few_labels.accuracy"],
     "`--preset few_labels --pretraining-epochs 0`": ["sentiment_few_labels_not_pretrained.accuracy"],
-    "the classifier on the code of the chosen variant": ["vowels.accuracy", "vowels.cross_validated"],
-    "the classifier on the code of an untrained encoder": [
-        "vowels.untrained_accuracy",
-        "vowels.untrained_cross_validated",
-    ],
-    "the classifier on means and deviations": ["vowels.moments_accuracy", "vowels.moments_cross_validated"],
     "aeon's ROCKET": ["vowels.rocket_accuracy"],
     "aeon's 1-NN with DTW": ["vowels.dtw_accuracy"],
-    "alone": ["vowels.alone_error", "vowels.reverse_error", "vowels.alone_accuracy", "vowels.reverse_accuracy"],
-    "conditional": [
-        "vowels.conditional_error",
-        "vowels.conditional-reverse_error",
-        "vowels.conditional_accuracy",
-        "vowels.conditional-reverse_accuracy",
-    ],
-    "composite": [
-        "vowels.composite_error",
-        "vowels.composite-reverse_error",
-        "vowels.composite_accuracy",
-        "vowels.composite-reverse_accuracy",
-    ],
-    "composite, conditional": [
-        "vowels.composite-conditional_error",
-        "vowels.composite-conditional-reverse_error",
-        "vowels.composite-conditional_accuracy",
-        "vowels.composite-conditional-reverse_accuracy",
-    ],
-    "the LSTM": ["anomalies.auc", "anomalies.steps_off"],
-    "aeon's DWT-MLEAD": ["anomalies.dwt_mlead_auc", "anomalies.dwt_mlead_steps_off"],
-    "aeon's KMeansAD": ["anomalies.kmeansad_auc", "anomalies.kmeansad_steps_off"],
+    "the LSTM": fields("anomalies", "auc", "steps_off"),
+    "aeon's DWT-MLEAD": fields("anomalies", "dwt_mlead_auc", "dwt_mlead_steps_off"),
+    "aeon's KMeansAD": fields("anomalies", "kmeansad_auc", "kmeansad_steps_off"),
     "the LSTM's forecast": ["prices.share_known"],
     "RiskMetrics' moving average": ["prices.riskmetrics_share_known"],
 }
 README = {
     "`echo --preset length1000`": ["echo_length1000.accuracy"],
-    "`cumsum --preset longer`": [
-        "cumsum_longer.step_accuracy_at_100",
-        "cumsum_longer.sequence_accuracy_at_100",
-    ],
-    "`langid --preset best`": [
-        "langid_best.auc",
-        "langid_best.auc_with_ngram",
-        "langid_best.auc_ngram",
-        "langid_best.auc_py3langid",
-        "langid_best.auc_lingua",
-    ],
-    "`manylang --preset best`": [
-        "manylang_best.together_20",
-        "manylang_best.with_ngram_20",
-        "manylang_best.ngram_20",
-        "manylang_best.lingua_20",
-        "manylang_best.py3langid_20",
-    ],
-    "`sentiment --preset best`": [
-        "sentiment_best.accuracy",
-        "sentiment_best.accuracy_together",
-        "sentiment_best.accuracy_bag_of_words",
-    ],
-    "`sentiment --preset self_trained`": [
-        "sentiment_self_trained.accuracy",
-        "sentiment_self_trained.accuracy_together",
-        "sentiment_self_trained.accuracy_bag_of_words",
-    ],
+    "`cumsum --preset longer`": fields("cumsum_longer", "step_accuracy_at_100", "sequence_accuracy_at_100"),
+    "`langid --preset best`": fields(
+        "langid_best", "auc", "auc_with_ngram", "auc_ngram", "auc_py3langid", "auc_lingua"
+    ),
+    "`manylang --preset best`": fields(
+        "manylang_best", "together_20", "with_ngram_20", "ngram_20", "lingua_20", "py3langid_20"
+    ),
     "`sentiment --preset few_labels`": [
         "sentiment_few_labels.accuracy",
         "sentiment_few_labels_not_pretrained.accuracy",
     ],
-    "`vowels`": [
-        "vowels.accuracy",
-        "vowels.untrained_accuracy",
-        "vowels.rocket_accuracy",
-        "vowels.dtw_accuracy",
-    ],
-    "`anomalies`": ["anomalies.auc", "anomalies.dwt_mlead_auc", "anomalies.kmeansad_auc"],
-    "`prices`": ["prices.share_known", "prices.riskmetrics_share_known"],
+    "`vowels`": fields("vowels", "accuracy", "untrained_accuracy", "rocket_accuracy", "dtw_accuracy"),
+    "`anomalies`": fields("anomalies", "auc", "dwt_mlead_auc", "kmeansad_auc"),
+    "`prices`": fields("prices", "share_known", "riskmetrics_share_known"),
+}
+README |= {
+    f"`sentiment --preset {preset}`": fields(
+        f"sentiment_{preset}", "accuracy", "accuracy_together", "accuracy_bag_of_words"
+    )
+    for preset in ("best", "self_trained")
 }
 # The first table of the README, all seeds: where its figures come from, and how many decimals they have.
 ORIGINALS = {

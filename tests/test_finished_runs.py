@@ -1,32 +1,22 @@
-"""Finished runs of the five systems: exported, asked, and asked from several threads. They are made, not trained."""
-
-import threading
+"""Finished runs of the five systems: exported, and asked. They are made, not trained."""
 
 import jax
 import numpy as np
 import pytest
+from problem import draw_like
 
 from experiments import autoencoder, cumsum, echo, langid, sentiment
 from experiments.__main__ import main
 from experiments.predict import load_predictor
 from experiments.systems import SYSTEMS, open_finished
-from jaxlstm import lstm, models
+from jaxlstm import models
 from jaxlstm.data.text import Alphabet
-from jaxlstm.deploy.model import Input, Model
-from jaxlstm.deploy.predictor import Predictor
 from jaxlstm.errors import CheckpointError, UserError
 from jaxlstm.files import write_json
 from jaxlstm.runs import Run
 
 KEY = jax.random.key(0)
 WORDS = ["film", "the", "wonderful", "dull", "a", "of", "time"]
-
-
-def randomised(params):
-    leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(KEY, len(leaves))
-    drawn = [jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=True)]
-    return jax.tree.unflatten(structure, drawn)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +42,7 @@ def folders(tmp_path_factory):
     }
     runs = {name: Run.create(root, name, config) for name, config in configs.items()}
     for name, run in runs.items():
-        run.save_parameters(randomised(params[name]))
+        run.save_parameters(draw_like(params[name], seed=0, scale=0.7))
     write_json(runs["langid"].folder / "alphabet.json", alphabet.characters)
     write_json(runs["sentiment"].folder / "vocabulary.json", WORDS)
     return {name: run.folder for name, run in runs.items()}
@@ -85,7 +75,7 @@ def test_both_exports_of_several_sentiment_models(tmp_path, capsys):
         num_words=10, length=20, embedding_size=4, hidden_size=3, pooled=True, bigrams=4, models=3,
     )  # fmt: skip
     run = Run.create(tmp_path, "sentiment", config)
-    params = randomised(sentiment.ensemble_of([sentiment.init(KEY, config)] * 3))
+    params = draw_like(sentiment.ensemble_of([sentiment.init(KEY, config)] * 3), scale=0.7)
     run.save_parameters(params)
     check_exports(run.folder, "sentiment", capsys)
     deployed = sentiment.deployed(run)["sentiment"]
@@ -176,82 +166,3 @@ def test_errors_are_one_line(folders, tmp_path, capsys):
     (tmp_path / "config.json").write_text('{"system": "chess"}')
     assert main(["export", str(tmp_path)]) == 2
     assert "expected a run of one of echo, cumsum, autoencoder, langid, sentiment" in capsys.readouterr().err
-
-
-# Predictor
-
-
-def counted(with_lengths=False):
-    """A model that notes each time it is traced."""
-    traces = []
-
-    def apply(params, xs, lengths=None):
-        traces.append(xs.shape)
-        return lstm(params, xs, lengths=lengths)[0].h
-
-    inputs = {"xs": Input(("batch", "time", 2), np.float32)}
-    if with_lengths:
-        inputs["lengths"] = Input(("batch",), np.int32)
-    return Model(apply, models.init_tagger(KEY, 2, 3, 1).lstm, inputs, ("h",)), traces
-
-
-def sequences_of(*lengths):
-    rng = np.random.default_rng(0)
-    return [rng.standard_normal((length, 2)).astype(np.float32) for length in lengths]
-
-
-def test_ragged_sequences_in_one_call():
-    model, _ = counted(with_lengths=True)
-    sequences = sequences_of(3, 0, 11)
-    got = Predictor(model)(sequences)
-    for row, sequence in zip(got, sequences, strict=True):
-        np.testing.assert_allclose(row, lstm(model.params, sequence)[0].h, rtol=0, atol=1e-6)
-
-
-def test_each_bucket_is_compiled_once():
-    model, traces = counted(with_lengths=True)
-    predict = Predictor(model)
-    for lengths in ((1,), (8,), (2, 5), (9,), (3,), (16, 16), (1, 7)):
-        predict(sequences_of(*lengths))
-    assert sorted(shape[:2] for shape in traces) == [(1, 8), (1, 16), (2, 8), (2, 16)] == predict.compiled
-
-
-def test_threads_that_come_together_compile_once(monkeypatch):
-    model, _ = counted(with_lengths=True)
-    compiled, jit = [], jax.jit
-    predict, sequences = Predictor(model), sequences_of(5, 7)
-    expected = lstm(model.params, sequences[1])[0].h
-    start, results = threading.Barrier(8), {}
-
-    def ask(number):
-        start.wait()
-        for _ in range(5):
-            results[number] = predict(sequences[1:] if number % 2 else sequences)
-
-    # A trace is kept by JAX, so that a second compilation would not trace again; this counts them all.
-    monkeypatch.setattr(jax, "jit", lambda function: compiled.append(function) or jit(function))
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert predict.compiled == [(1, 8), (2, 8)]
-    assert len(compiled) == 2
-    assert results.keys() == set(range(8))
-    for result in results.values():
-        np.testing.assert_allclose(result[-1], expected, rtol=0, atol=1e-6)
-
-
-def test_predictor_errors():
-    model, _ = counted()
-    predict = Predictor(model, [4, 2])
-    for sequences, message in (
-        (sequences_of(5), "sequences: expected at most 4 steps, got 5"),
-        ([np.zeros((2, 3), np.float32)], r"sequences\[0\]: expected shape \[time, 2\], got \[2, 3\]"),
-        ([np.zeros((2, 2), np.float32), np.float32(1)], r"sequences\[1\]: expected shape \[time, 2\], got \[\]"),
-        ([np.zeros((2, 2), np.complex64)], r"sequences\[0\]: expected float32, got complex64"),
-    ):
-        with pytest.raises(ValueError, match="^" + message):
-            predict(sequences)
-    with pytest.raises(ValueError, match=r"^model\.inputs: expected \[batch, time, \.\.\.\] and perhaps lengths, got"):
-        Predictor(model._replace(inputs={"xs": Input(("time", "batch", 2), np.float32)}))

@@ -1,4 +1,4 @@
-"""Identifying languages: the models taught together, the many languages, and the identifiers they are compared with."""
+"""Identifying languages: a model for each, models taught together, many languages, and what they are compared with."""
 
 import json
 import shutil
@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from commands import check_result, error_of, rows_of, run
 from sklearn.metrics import roc_auc_score
-from test_experiments import check_result, error_of, rows_of, run
 
 from experiments import declarations, identifiers, judges, langid, manylang, manylang_models
 from experiments.__main__ import main
@@ -54,6 +54,44 @@ def data(tmp_path_factory):
         archive.writestr("genesis/english-web.txt", texts["eng"][1500:4000].encode())
         archive.writestr("genesis/french.txt", texts["fra"][1500:4000].encode("latin-1", "replace"))
     return folder
+
+
+def test_langid(tmp_path, data, capsys):
+    settings = ["--data-dir", str(data / "udhr2.zip"), "--hidden-size", "16", "--epochs", "6", "--short-epochs", "1"]
+    folder, result = run(tmp_path, "langid", *settings)
+    plots = ["learning_english.png", "learning_french.png", "roc.png", "scores.png", "characters.png"]
+    check_result(folder, result, "langid", {"auc", "accuracy", "auc_after_1_epochs"}, plots)
+    assert result["metrics"]["auc"] > 0.7
+    assert {row["model"]: row["epoch"] for row in rows_of(folder)} == {
+        "short-english": 1, "short-french": 1, "english": 6, "french": 6,
+    }  # fmt: skip
+    assert "P(character | prefix)" in capsys.readouterr().out
+    for text, language in (
+        ("the people of the town and their", "english"),
+        ("les gens de la ville et leurs", "french"),
+    ):
+        out = predicted(capsys, folder, text)
+        assert out.startswith(language)
+        assert "unknown" not in out
+    # However it is typed: the texts learnt from have another apostrophe, and neither capitals nor lines.
+    typed = ("l'heure est venue", "L\N{RIGHT SINGLE QUOTATION MARK}heure\n est  venue ")
+    assert len({predicted(capsys, folder, text) for text in typed}) == 1
+    assert predicted(capsys, folder, "le \u65e5\u672c").endswith(
+        "2 of the 5 characters that it has read are unknown to it\n"
+    )
+
+
+def predicted(capsys, folder, text):
+    assert main(["langid", "--predict", text, "--from", str(folder)]) == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("cache")
+def test_langid_offline_uses_the_sample_and_says_so(tmp_path, monkeypatch, capsys):
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # the discard port: nobody listens
+    run(tmp_path, "langid", "--hidden-size", "4", "--epochs", "1", "--short-epochs", "1")
+    assert "bilingual sample" in capsys.readouterr().out
 
 
 BEST = ["langid", "--preset", "best", "--hidden-size", "12", "--batch-size", "32", "--learning-rate", "0.02"]

@@ -7,7 +7,6 @@ import pytest
 
 from jaxlstm import models, weights
 from jaxlstm.deploy.int8 import Int8, dequantise, quantise, size_in_bytes
-from jaxlstm.deploy.model import Input, Model
 
 pytestmark = pytest.mark.usefixtures("strict_ranks")
 
@@ -74,28 +73,3 @@ def test_weights_that_are_not_finite_are_named():
     broken = params._replace(lstm=params.lstm._replace(w_h=params.lstm.w_h.at[0, 0].set(jnp.nan)))
     with pytest.raises(ValueError, match=r"^lstm\.w_h: expected finite weights, got some that are not"):
         quantise(broken)
-
-
-def test_the_benchmark_serves_the_same_model_in_five_ways(tmp_path):
-    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    onnx = pytest.importorskip("jaxlstm.deploy.onnx", reason="ONNX is not installed")
-    from benchmarks.int8 import by_batch, ways_of
-
-    params = classifier()
-
-    def apply(params, ids):
-        return models.classify(params, ids)
-
-    def graph(graph, params, ids):
-        return onnx.classify(graph, params, ids)
-
-    model = Model(apply, params, {"ids": Input(("batch", "time"), np.int32)}, ("logits",), graph)
-    ways = ways_of(model, tmp_path)
-    ids = np.random.default_rng(0).integers(0, 40, (3, 9)).astype(np.int32)
-    exact, *others = (by_batch(way.ask, ids) for way in ways)
-    for way, got in zip(ways[1:], others, strict=True):
-        off = np.abs(got - exact).max() / np.abs(exact).max()
-        assert 1e-3 < off < 0.05 if "int8" in way.name else off < 1e-5, way.name
-    sizes = {way.name: way.bytes for way in ways}
-    assert sizes["int8, in memory"] == sizes["int8, widened once"] < 0.31 * sizes["float32"]
-    assert sizes["onnx int8"] < sizes["onnx float32"]

@@ -1,4 +1,4 @@
-"""Weights of PyTorch and cuDNN, and back, each against the library itself on ragged batches."""
+"""Weights of PyTorch and cuDNN, and back: each library's own outputs, on ragged batches, and PyTorch's gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -7,6 +7,7 @@ import pytest
 from compare import assert_close, assert_equal
 from jax.experimental import rnn
 from layered import LENGTHS, TOLERANCES, inputs_of, only_valid, pair_of, params_of, run_stack
+from problem import draw
 
 from jaxlstm import LSTMState, interop, lstm
 
@@ -53,6 +54,32 @@ def test_from_torch(torch, name, dtype, as_state_dict):
     ys, _ = utils.pad_packed_sequence(ys, batch_first=True, total_length=7)
     assert_close(run_stack(layers, xs, LENGTHS), (LSTMState(h.numpy(), c.numpy()), ys.numpy()), TOLERANCES[dtype])
     assert {leaf.dtype for leaf in jax.tree.leaves(layers)} == {np.dtype(dtype)}
+
+
+GRADIENT_TOLERANCES = {np.float64: 1e-12, np.float32: 2e-6}
+
+
+@pytest.mark.parametrize("dtype", GRADIENT_TOLERANCES)
+def test_gradients_of_torch(torch, dtype):
+    problem = draw(dtype=dtype)
+    module = torch_lstm(torch, dtype)
+    module.load_state_dict(interop.to_torch((problem.params,)))
+    xs = torch.from_numpy(np.array(problem.xs)).requires_grad_()
+    h, c = (torch.from_numpy(np.array(leaf))[None].requires_grad_() for leaf in problem.state)
+    ys, (last_h, last_c) = module(xs, (h, c))
+    expected = LSTMState(last_h[0].detach().numpy(), last_c[0].detach().numpy()), ys.detach().numpy()
+    assert_close(lstm(*problem[:3]), expected, GRADIENT_TOLERANCES[dtype])
+
+    ((ys**2).sum() + last_c.sum()).backward()
+
+    def loss(params, xs, state):
+        state, ys = lstm(params, xs, state)
+        return (ys**2).sum() + state.c.sum()
+
+    by_params, by_xs, by_state = jax.grad(loss, argnums=(0, 1, 2))(*problem[:3])
+    actual = (by_params.w_x.T, by_params.w_h.T, by_params.b, by_params.b, by_xs, by_state.h[None], by_state.c[None])
+    expected = tuple(leaf.grad.numpy() for leaf in (*module.parameters(), xs, h, c))
+    assert_close(actual, expected, GRADIENT_TOLERANCES[dtype])
 
 
 @pytest.mark.parametrize("name", [name for name in TORCH_OPTIONS if name != "no-bias"])

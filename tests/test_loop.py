@@ -1,8 +1,5 @@
 """The loop of any cell, whose weight gradients come after it, against a plain scan that autodiff takes apart."""
 
-import os
-import subprocess
-import sys
 from functools import partial
 
 import jax
@@ -12,6 +9,7 @@ import pytest
 from cases import HOLES
 from cell_cases import CELLS, draw
 from compare import assert_close
+from devices import run_on_devices
 from problem import draw_like
 
 from jaxlstm.loop import loop
@@ -124,11 +122,4 @@ for name in ("gru", "slstm"):
         assert_close(compiled(problem, noise), expected, 1e-12)
         assert "all-reduce" in compiled.as_text()
 """
-    environment = {
-        **os.environ,
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-        "JAX_PLATFORMS": "cpu",
-        "PYTHONPATH": os.pathsep.join(["tests", os.environ.get("PYTHONPATH", "")]),
-    }
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    run_on_devices(code, 2)

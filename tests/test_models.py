@@ -1,7 +1,6 @@
 """The models: sizes of the originals, values against the cell, probabilities that sum to one."""
 
 import itertools
-import math
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +10,9 @@ import pytest
 from cases import LEFT_PADDED
 from compare import assert_close
 
-from jaxlstm import init_lstm, lstm, models
-from jaxlstm.layers import DenseParams, dense, dropout_scale, init_dense, init_embedding
+from jaxlstm import lstm, models
+from jaxlstm.layers import DenseParams, dense, dropout_scale
 from jaxlstm.runs import count_parameters
-from jaxlstm.trace import trace
 
 KEY = jax.random.key(0)
 
@@ -148,15 +146,6 @@ def test_prefixes_are_classified_as_if_they_were_all_there_is():
     assert not np.allclose(dropped, logits)
 
 
-def test_dropout_scale_keeps_the_mean():
-    scale = np.asarray(dropout_scale(KEY, 0.2, (100_000,)))
-    assert set(np.unique(scale)) == {0.0, np.float32(1.25)}
-    assert abs(scale.mean() - 1) < 5 * 0.5 / math.sqrt(100_000)
-    for rate in (-0.1, 1.0):
-        with pytest.raises(ValueError, match=f"rate: expected 0 or more and less than 1, got {rate}"):
-            dropout_scale(KEY, rate, (1,))
-
-
 def test_the_probabilities_of_all_strings_sum_to_one():
     params = models.init_language_model(KEY, 4, 5)
     strings = jnp.array(list(itertools.product(range(4), repeat=3)))
@@ -251,32 +240,6 @@ def test_a_reversed_decoder_writes_the_last_output_first():
     xs = uniform(3, 5, 2)
     forward, backward = (models.reconstruct(params, xs, reverse=reverse) for reverse in (False, True))
     np.testing.assert_array_equal(backward, forward[:, ::-1])
-
-
-def test_layers():
-    x = np.asarray(uniform(2, 3, 4))
-    params = DenseParams(uniform(4, 5), uniform(5))
-    assert_close(dense(params, x), x @ np.asarray(params.w) + np.asarray(params.b), 1e-6)
-    limit = math.sqrt(6 / (40 + 60))
-    w = np.abs(init_dense(KEY, 40, 60).w)
-    assert 0.95 * limit < w.max() <= limit
-    embedding = np.abs(init_embedding(KEY, 50, 30))
-    assert embedding.shape == (50, 30)
-    assert 0.045 < embedding.max() <= 0.05
-
-
-def test_a_trace_shows_what_the_cell_computed():
-    params = init_lstm(KEY, 3, 4)
-    xs = uniform(2, 6, 3)
-    inside = trace(params, xs)
-    state, ys = lstm(params, xs)
-    np.testing.assert_allclose(inside.h, ys, rtol=1e-5)
-    np.testing.assert_allclose(inside.c[:, -1], state.c, rtol=1e-5)
-    c_before = np.concatenate([np.zeros((2, 1, 4)), inside.c[:, :-1]], axis=1)
-    np.testing.assert_allclose(inside.c, inside.f * c_before + inside.i * inside.g, atol=1e-6)
-    np.testing.assert_allclose(inside.h, inside.o * np.tanh(inside.c), atol=1e-6)
-    first = np.split(np.asarray(xs[:, 0]) @ np.asarray(params.w_x) + np.asarray(params.b), 4, axis=-1)
-    np.testing.assert_allclose(inside.f[:, 0], 1 / (1 + np.exp(-first[1])), atol=1e-6)
 
 
 @pytest.mark.parametrize("reverse", [False, True])

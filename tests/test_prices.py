@@ -1,13 +1,11 @@
 """Prices: the market it makes, its yardsticks against plain loops, and the experiment at a small size."""
 
-import json
-
 import jax
 import numpy as np
 import pytest
+from commands import check_result, error_of, run
 
 from experiments import prices
-from experiments.__main__ import main
 
 CONFIG = prices.Config()
 
@@ -47,17 +45,13 @@ def test_the_moving_average_is_that_of_riskmetrics():
 
 def test_prices(tmp_path):
     settings = ["--series", "64", "--days", "200", "--alpha", "0.3", "--beta", "0.6", "--epochs", "6"]
-    assert main(["prices", *settings, "--learning-rate", "0.02", "--runs", str(tmp_path)]) == 0
-    (folder,) = (tmp_path / "prices").iterdir()
-    metrics = json.loads((folder / "result.json").read_text())["metrics"]
+    folder, result = run(tmp_path, "prices", *settings, "--learning-rate", "0.02")
+    check_result(folder, result, "prices", {"share_known"}, ["forecast.png", "learning.png"])
+    metrics = result["metrics"]
     assert metrics["constant_log_likelihood"] < metrics["log_likelihood"] < metrics["truth_log_likelihood"]
     assert metrics["price_error_over_last_price"] == pytest.approx(1, abs=0.02)
-    for name in ("forecast.png", "learning.png"):
-        assert (folder / name).read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_market_without_a_long_run(capsys):
-    assert main(["prices", "--alpha", "0.5", "--beta", "0.5"]) == 2
-    assert "--alpha and --beta: expected at least 0 each and less than 1 together, got 0.5, 0.5" in (
-        capsys.readouterr().err
-    )
+    line = error_of(capsys, "prices", "--alpha", "0.5", "--beta", "0.5")
+    assert line == "error: --alpha and --beta: expected at least 0 each and less than 1 together, got 0.5, 0.5"

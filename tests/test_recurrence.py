@@ -4,17 +4,14 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from cases import HOLES
 from compare import assert_close
 from problem import Problem, draw, draw_like
 
-from jaxlstm import init_lstm, lstm
+from jaxlstm import lstm
 from jaxlstm.implementations import deciding_for
-from jaxlstm.layout import layout_of
 from jaxlstm.recurrence import Walk, recurrence
-from jaxlstm.schedule import chunk_of, unroll_of
 
 pytestmark = pytest.mark.usefixtures("float64", "strict_ranks")
 
@@ -49,38 +46,7 @@ def test_any_way_to_walk_is_the_same(chunk, linearised_after, reverse, masked):
     assert_close(actual, everything(one, problem, mask, tangents), 1e-12)
 
 
-@pytest.mark.parametrize(
-    ("shape", "chunk"),
-    [
-        ((64, 128, 256, 256), 8),  # 640 rows are 10 steps; 8 divides 128
-        ((16, 1024, 256, 256), 32),
-        ((32, 80, 128, 128), 20),
-        ((40, 211, 8, 64), 16),  # no divisor of 211 is near
-        ((1, 50, 100, 25), 50),  # small enough for one product
-        ((512, 20, 64, 64), 20),  # too few steps for four chunks
-        ((0, 1000, 64, 64), 1000),
-    ],
-)
-def test_chunks_on_a_cpu(shape, chunk):
-    batch, steps, input_size, hidden_size = shape
-    xs = jax.ShapeDtypeStruct((steps, batch, input_size), np.float32)
-    params = jax.eval_shape(partial(init_lstm, input_size=input_size, hidden_size=hidden_size), jax.random.key(0))
-    assert chunk_of(xs, params, "cpu") == chunk
-    assert chunk_of(xs, params, "cuda") == steps  # whatever this machine has
-
-
-@pytest.mark.parametrize(
-    ("steps", "segment", "on_a_cpu", "on_a_gpu"),
-    [(8, 0, 8, 8), (9, 0, 1, 1), (10, 0, 1, 2), (500, 0, 1, 4), (500, 22, 1, 2), (500, 25, 1, 1)],
-)
-def test_unroll(steps, segment, on_a_cpu, on_a_gpu):
-    layout = layout_of(jax.ShapeDtypeStruct((3, steps, 5), np.float32), time_major=False)
-    assert unroll_of(None, layout, "cpu", segment) == on_a_cpu
-    assert unroll_of(None, layout, "cuda", segment) == unroll_of(None, layout, "rocm", segment) == on_a_gpu
-    assert unroll_of(3, layout, "cuda", segment) == 3
-
-
-def test_a_gpu_takes_several_unroll_of():
+def test_a_gpu_takes_several_steps_in_an_iteration():
     problem = draw(steps=12)
 
     def loss(problem):

@@ -9,6 +9,7 @@ import pytest
 from cases import HOLES
 from cell_cases import CELLS, draw, unstabilised
 from compare import assert_close, assert_equal
+from walk import walk
 
 from jaxlstm import cells, lstm
 from jaxlstm.noise import Noise
@@ -25,21 +26,17 @@ RATES = {"inputs": 0.3, "recurrent": 0.4, "zoneout_h": 0.3, "zoneout_c": 0.4}
 def expected(name, problem, noise: Noise, mask):
     """The oracle of the cell, with noise applied around its step."""
     params, xs, state = problem
-    hs, ys = {k: np.array(v) for k, v in unstabilised(state).items()}, np.zeros((3, 7, state.h.shape[-1]))
-    for row in range(3):
-        s = {k: v[row] for k, v in hs.items()}
-        for t in np.flatnonzero(mask[row]):
-            x = xs[row, t] * noise.x_scale[row]
-            # The product alone sees the scaled h: dropping units of h is dropping rows of W_h.
-            weights = np.asarray(params.w_h)
-            scale = np.asarray(noise.h_scale[row]).reshape(*weights.shape[:-1], 1)
-            new = CELLS[name][1](params._replace(w_h=scale * weights), s, x)
-            keeps = {k: noise.keep_h if k == "h" else noise.keep_c for k in new}
-            s = {k: np.where(keeps[k][row, t], s[k], new[k]) for k in new}
-            ys[row, t] = s["h"]
-        for k, v in s.items():
-            hs[k][row] = v
-    return hs, ys
+
+    def step(s, row, t):
+        x = xs[row][t] * noise.x_scale[row]
+        # The product alone sees the scaled h: dropping units of h is dropping rows of W_h.
+        weights = np.asarray(params.w_h)
+        scale = np.asarray(noise.h_scale[row]).reshape(*weights.shape[:-1], 1)
+        new = CELLS[name][1](params._replace(w_h=scale * weights), s, x)
+        keeps = {k: noise.keep_h if k == "h" else noise.keep_c for k in new}
+        return {k: np.where(keeps[k][row][t], s[k], new[k]) for k in new}
+
+    return walk(step, unstabilised(state), 7, mask=mask)
 
 
 @pytest.mark.parametrize("name", CELLS)

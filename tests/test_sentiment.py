@@ -56,10 +56,13 @@ def test_sentiment(tmp_path, reviews, capsys):
     assert capsys.readouterr().out.endswith("1 of the 4 words that it has read are unknown to it\n")
 
 
-def test_sentiment_of_the_fewest_reviews(tmp_path, reviews):
+def test_sentiment_of_the_fewest_reviews(tmp_path, reviews, monkeypatch, capsys):
+    measured, accuracies = [], sentiment.accuracies
+    monkeypatch.setattr(sentiment, "accuracies", lambda *given: measured.append(len(given[1])) or accuracies(*given))
     few = ["--data-dir", str(reviews), "--num-words", "20", "--length", "8", "--max-reviews", "10", "--epochs", "1"]
-    _, result = run(tmp_path, "sentiment", *few, "--hidden-size", "4", "--embedding-size", "4")
-    assert 0 <= result["metrics"]["accuracy"] <= 1
+    run(tmp_path, "sentiment", *few, "--hidden-size", "4", "--embedding-size", "4")
+    assert "9 reviews to learn from, 1 to choose the epoch on" in capsys.readouterr().out
+    assert measured == [10]  # of the test set
 
 
 def test_sentiment_pooled(tmp_path, reviews, capsys):

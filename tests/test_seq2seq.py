@@ -10,6 +10,7 @@ import oracle
 import pytest
 from compare import assert_close
 from jax.tree_util import Partial
+from problem import draw_like
 
 from jaxlstm import losses, models
 from jaxlstm.batches import generated
@@ -25,9 +26,8 @@ TARGET = np.array([[4, 1, 3], [2, 5, 5], [5, 5, 5]])
 
 def draw_params():
     """Weights of standard deviation 0.7, where each symbol matters."""
-    shapes = models.init_seq2seq(jax.random.key(0), 5, 6, embedding_size=3, hidden_size=4)
-    rng = np.random.default_rng(0)
-    return jax.tree.map(lambda leaf: jnp.asarray(0.7 * rng.standard_normal(leaf.shape), leaf.dtype), shapes)
+    fresh = models.init_seq2seq(jax.random.key(0), 5, 6, embedding_size=3, hidden_size=4)
+    return draw_like(fresh, seed=0, scale=0.7)
 
 
 def test_values_and_the_handover_of_the_state():

@@ -1,15 +1,11 @@
 """Sharding of the user's own: meshes with explicit axes, and `jax.shard_map` around a call."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from compare import assert_close
+from devices import run_on_devices
 from jax.sharding import AxisType, Mesh
 from jax.sharding import PartitionSpec as P
 
@@ -89,14 +85,7 @@ def test_on_two_devices():
     code = (
         "import test_sharding as t\nfor name in t.CALLS:\n    t.check_explicit_mesh(name)\n    t.check_shard_map(name)"
     )
-    environment = {
-        **os.environ,
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-        "JAX_PLATFORMS": "cpu",
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
-    }
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    run_on_devices(code, 2)
 
 
 def test_a_mesh_that_jax_makes_serves_for_batches():

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import oracle
 import pytest
 from cell_cases import CELLS, draw
 from compare import assert_close
@@ -21,9 +22,20 @@ def test_trace_of_an_lstm(batch_shape):
     final, ys = lstm(params, xs, state)
     assert_close(seen.h, ys, 1e-13)
     assert_close((seen.h[..., -1, :], seen.c[..., -1, :]), tuple(final), 1e-13)
-    before = jnp.concatenate([state.c[..., None, :], seen.c[..., :-1, :]], axis=-2)
-    assert_close(seen.c, seen.f * before + seen.i * seen.g, 1e-13)
+    h_before, c_before = (
+        np.concatenate([first[..., None, :], later[..., :-1, :]], axis=-2)
+        for first, later in ((state.h, seen.h), (state.c, seen.c))
+    )
+    assert_close(seen.c, seen.f * c_before + seen.i * seen.g, 1e-13)
     assert_close(seen.h, seen.o * np.tanh(seen.c), 1e-13)
+    w_x, w_h, b = map(np.asarray, params)
+    _, z_f, _, _ = np.split(np.asarray(xs) @ w_x + h_before @ w_h + b, 4, axis=-1)
+    assert_close(seen.f, oracle.sigmoid(z_f), 1e-13)
+
+
+def test_a_trace_without_a_state_begins_with_zeros():
+    params, xs, state = draw("lstm")
+    assert_close(trace(params, xs), trace(params, xs, jax.tree.map(jnp.zeros_like, state)), 1e-13)
 
 
 @pytest.mark.parametrize("name", CELLS)

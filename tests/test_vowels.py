@@ -1,14 +1,14 @@
 """Vowels: its measures against plain loops, and the experiment at a tiny size on series made here."""
 
-import json
+import sys
 
 import jax
 import numpy as np
 import pytest
+from commands import check_result, error_of, run
 from sklearn.linear_model import LogisticRegression
 
 from experiments import vowels
-from experiments.__main__ import main
 from jaxlstm import models
 from jaxlstm.data import series as data
 
@@ -54,9 +54,9 @@ def test_vowels(tmp_path, spoken, monkeypatch):
     judged, classified = [], vowels.classified
     monkeypatch.setattr(vowels, "classified", lambda *args: judged.append(args[0]) or classified(*args))
     settings = ["--variants", "reverse", "composite-conditional", "--hidden-size", "6", "--epochs", "3"]
-    assert main(["vowels", *settings, "--batch-size", "8", "--no-baselines", "--runs", str(tmp_path)]) == 0
-    (folder,) = (tmp_path / "vowels").iterdir()
-    metrics = json.loads((folder / "result.json").read_text())["metrics"]
+    folder, result = run(tmp_path, "vowels", *settings, "--batch-size", "8", "--no-baselines")
+    check_result(folder, result, "vowels", {"accuracy", "cross_validated"}, ["learning.png", "coefficient_1.png"])
+    metrics = result["metrics"]
     assert metrics["moments_accuracy"] > 0.8
     best = max(("reverse", "composite-conditional"), key=lambda name: metrics[f"{name}_cross_validated"])
     assert metrics["accuracy"] == metrics[f"{best}_accuracy"]
@@ -69,8 +69,6 @@ def test_vowels(tmp_path, spoken, monkeypatch):
     drawn = vowels.init(key, "reverse", 2, 6)
     xs, lengths, _ = vowels.standardised(*spoken)[0]
     np.testing.assert_allclose(codes, models.encode(drawn.encoder, xs, lengths=lengths), atol=1e-6)
-    for name in ("learning.png", "coefficient_1.png"):
-        assert (folder / name).read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_penalty_is_chosen_on_training_codes_alone(monkeypatch):
@@ -83,11 +81,10 @@ def test_the_penalty_is_chosen_on_training_codes_alone(monkeypatch):
 
 
 def test_unknown_variants_and_a_missing_package(monkeypatch, capsys):
-    assert main(["vowels", "--variants", "sideways"]) == 2
-    assert "--variants: expected some of alone" in capsys.readouterr().err
-    monkeypatch.setitem(__import__("sys").modules, "aeon", None)
-    assert main(["vowels"]) == 2
-    assert capsys.readouterr().err.strip().endswith("jaxlstm's extra 'series' brings it")
+    line = error_of(capsys, "vowels", "--variants", "sideways")
+    assert line.startswith("error: --variants: expected some of alone")
+    monkeypatch.setitem(sys.modules, "aeon", None)
+    assert error_of(capsys, "vowels").endswith("jaxlstm's extra 'series' brings it")
 
 
 def test_the_series_that_aeon_brings():
