@@ -88,8 +88,15 @@ def _check_floating(name: str, array: Array) -> None:
 def check_weights(params: Any, kind: Any) -> None:
     """For the weights of an LSTM, a `kind` of named tuple: arrays whose shapes fit together."""
     if not isinstance(params, kind):
-        got = type(params).__name__
-        raise ValueError(f"params: expected {kind.__name__}, as the cell's init makes them, got {got}")
+        raise ValueError(f"params: expected {kind.__name__}, as init_lstm makes them, got {type(params).__name__}")
+    for name, leaf in params._asdict().items():
+        check_array(f"params.{name}", leaf)
+    if params.w_h.ndim != 2 or params.w_h.shape[1] != 4 * params.w_h.shape[0]:
+        raise ValueError(f"params.w_h: expected shape [H, 4H], got {list(params.w_h.shape)}")
+    width = params.w_h.shape[1]
+    if params.w_x.ndim != 2 or params.w_x.shape[1] != width:
+        raise ValueError(f"params.w_x: expected shape [D, {width}], got {list(params.w_x.shape)}")
+    check_shape("params.b", params.b, (width,))
 
 
 def check_kind(params: Any, kind: type) -> None:

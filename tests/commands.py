@@ -2,7 +2,7 @@
 
 import json
 
-from experiments.__main__ import main
+from experiments.command import main
 
 ECHO = ["echo", "--length", "8", "--num-symbols", "6", "--hidden-size", "5", "--test-size", "30"]  # a small run
 
@@ -18,10 +18,10 @@ def rows_of(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def check_result(folder, result, system, metrics, plots):
+def check_result(folder, result, system, metrics, plots, facts=()):
     assert result.keys() == {
         "system", "metrics", "original", "config", "parameters", "seconds", "peak_memory", "command", "device",
-        "versions",
+        "versions", *facts,
     }  # fmt: skip
     assert result["system"] == system
     assert metrics <= result["metrics"].keys()

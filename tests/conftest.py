@@ -12,6 +12,11 @@ import pytest
 hypothesis.settings.register_profile("deterministic", derandomize=True, deadline=None, max_examples=25)
 hypothesis.settings.load_profile("deterministic")
 
+# On a GPU each worker would take most of the memory, and round float32 products to TensorFloat-32. JAX_PLATFORMS asks
+# for one all the same.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])
+
 # Most programs here are small. JAX would not keep what took less than a second to compile; with
 # JAX_COMPILATION_CACHE_DIR set, all of them together make the second run several times faster.
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

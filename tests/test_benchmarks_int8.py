@@ -6,6 +6,8 @@ import pytest
 
 from jaxlstm import models
 from jaxlstm.deploy.model import Input, Model
+from jaxlstm.errors import UserError
+from jaxlstm.runs import Run
 
 
 def test_the_benchmark_serves_the_same_model_in_five_ways(tmp_path):
@@ -31,3 +33,12 @@ def test_the_benchmark_serves_the_same_model_in_five_ways(tmp_path):
     sizes = {way.name: way.bytes for way in ways}
     assert sizes["int8, in memory"] == sizes["int8, widened once"] < 0.31 * sizes["float32"]
     assert sizes["onnx int8"] < sizes["onnx float32"]
+
+
+def test_a_run_of_the_other_system_is_named(tmp_path):
+    from benchmarks.int8 import Options, measure
+    from experiments import langid
+
+    folder = Run.create(tmp_path, "langid", langid.Config()).folder
+    with pytest.raises(UserError, match=r"expected a run of sentiment, this is one of langid$"):
+        measure("sentiment", folder, Options(langid=folder, sentiment=folder), tmp_path)

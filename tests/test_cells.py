@@ -244,3 +244,29 @@ def test_errors(change, message):
 def test_errors_of_init(options, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         cells.SLSTM.init(jax.random.key(0), **({"input_size": 5, "hidden_size": 4} | options))
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "message"),
+    [
+        ("gru", "lstm", "^params: expected GRUParams, as the cell's init makes them, got LSTMParams$"),
+        ("lstm", "peephole", "^params: expected LSTMParams, as the cell's init makes them, got PeepholeParams$"),
+        ("slstm", "lstm", r"^params\.w_h: expected shape \[heads, H / heads, 4H / heads\], got \[4, 16\]$"),
+    ],
+)
+def test_the_parameters_of_another_cell_are_refused(name, other, message):
+    with pytest.raises(ValueError, match=message):
+        scan_cell(CELLS[name][0], draw(other).params, draw(name).xs)
+
+
+def test_a_number_among_the_parameters_is_named():
+    step = lambda params, state, z: (state, state)  # noqa: E731
+    constant = Cell(init=None, project=lambda params, xs: xs, step=step, zero_state=lambda *_: jnp.zeros((3, 5)))
+    with pytest.raises(ValueError, match=r"^params\.decay: expected an array, got float$"):
+        scan_cell(constant, {"decay": 0.5}, draw("gru").xs)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_an_init_wants_a_key(name):
+    with pytest.raises(ValueError, match=r"^key: expected a random key such as jax\.random\.key\(0\), got int$"):
+        CELLS[name][0].init(0, 5, 4)

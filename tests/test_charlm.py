@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from commands import check_result, error_of, rows_of, run
 
-from experiments.__main__ import main
+from experiments.command import main
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -117,3 +117,5 @@ def test_charlm_names_bad_settings_before_it_trains(tmp_path, words, writer, cap
     )
     assert not list(tmp_path.glob("runs/*/*"))
     assert "got '!'" in error_of(capsys, "charlm", "--from", str(writer[0]), "--prompt", "abc!")
+    line = error_of(capsys, "charlm", "--from", str(writer[0]), "--seed", "3", "--epochs", "3")
+    assert line.endswith("keeps the settings it was started with; give no other settings")

@@ -151,3 +151,16 @@ def test_the_one_just_saved_stays_beside_damaged_ones_of_later_epochs(tmp_path):
 def test_none_to_keep_is_refused(tmp_path):
     with pytest.raises(ValueError, match="keep: expected at least 1, got 0"):
         Checkpoints(tmp_path, keep=0)
+
+
+@pytest.mark.parametrize("content", ["null", "[]", "5"])
+def test_digests_that_are_none_are_damage(tmp_path, content):
+    checkpoints = Checkpoints(tmp_path)
+    for epoch in (1, 2):
+        checkpoints.save(epoch, arrays(float(epoch)), {})
+    (checkpoints.path(2) / "digests.json").write_text(content)
+    (tmp_path / "\N{SUPERSCRIPT TWO}").mkdir()  # a digit that is no number
+    with pytest.warns(UserWarning, match=r"2: digests\.json is missing or unreadable; trying the checkpoint before"):
+        epoch, loaded, _ = checkpoints.load_latest(arrays())
+    assert epoch == 1
+    assert_equal(loaded, arrays(1.0))

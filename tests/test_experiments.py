@@ -1,6 +1,7 @@
 """The command line of the experiments: killed runs and resuming, presets, help, errors."""
 
 import json
+import math
 import os
 import shlex
 import signal
@@ -11,11 +12,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
+import jax.numpy as jnp
 import pytest
 from commands import ECHO, error_of, run
 
-from experiments import autoencoder, echo
-from experiments.__main__ import main
+from experiments import autoencoder, cumsum, echo, prices
+from experiments.command import main
 from experiments.presets import named
 from experiments.session import batch_size_for, begin
 from experiments.systems import EXPERIMENTS, QUICK, SYSTEMS
@@ -116,8 +119,11 @@ def test_every_system_checks_its_seed_and_its_rates(system):
     assert system.Config(seed=2**32 - 1)
     for field in asdict(system.Config()):
         if field.endswith("_rate") or field == "clip":
-            with pytest.raises(UserError, match=f"^--{field.replace('_', '-')}: expected more than 0, got 0.0$"):
-                system.Config(**{field: 0.0})
+            for number in (0.0, math.nan):
+                with pytest.raises(
+                    UserError, match=f"^--{field.replace('_', '-')}: expected more than 0, got {number}$"
+                ):
+                    system.Config(**{field: number})
 
 
 @pytest.mark.parametrize(("examples", "devices", "expected"), [(100, 4, 32), (30, 4, 28), (30, 1, 30), (4, 4, 4)])
@@ -141,9 +147,9 @@ def test_the_autoencoder_runs_on_one_device():
 
 def test_a_diverging_run_is_named(tmp_path, capsys):
     line = error_of(
-        capsys, *ECHO, "--epochs", "2", "--steps-per-epoch", "3", "--learning-rate", "nan", "--runs", str(tmp_path)
+        capsys, *ECHO, "--epochs", "2", "--steps-per-epoch", "3", "--learning-rate", "1e38", "--runs", str(tmp_path)
     )
-    assert line.startswith("error: the loss is nan at epoch 1, step 2;")
+    assert line.startswith("error: the loss is inf at epoch 1, step 2;")
     assert line.endswith("last good checkpoint: none")
 
 
@@ -241,3 +247,27 @@ def test_the_command_without_a_name_runs_the_quick_four(monkeypatch):
     ran.clear()
     assert main(["all", "--seed", "3"]) == 0
     assert ran == [(system, 3) for system in SYSTEMS.values()]
+
+
+def test_a_run_that_is_not_finished_is_named(tmp_path, capsys):
+    folder = Run.create(tmp_path, "echo", echo.Config()).folder
+    line = error_of(capsys, "export", str(folder))
+    assert line == f"error: {folder}: expected a finished run, it has no parameters.safetensors; --resume continues it"
+    assert not (folder / "export").exists()
+
+
+def test_a_path_is_printed_as_it_is(tmp_path, capsys):
+    run(tmp_path / "a [bold] [/x]", *ECHO, "--epochs", "1", "--steps-per-epoch", "1")
+    assert str(tmp_path / "a [bold] [/x]" / "runs" / "echo") in capsys.readouterr().out
+
+
+def test_what_is_drawn_is_in_float32_where_jax_has_float64():
+    with jax.enable_x64(True):
+        sums, _ = cumsum.draw(jax.random.key(0), 3, 5, True, uneven=0.5)
+        market = prices.draw(jax.random.key(0), 3, prices.Config(days=9))
+        assert {sums.dtype, market.returns.dtype, echo.one_hot(jnp.arange(3), 4).dtype} == {jnp.dtype(jnp.float32)}
+
+
+def test_a_text_to_ask_about_has_a_word(tmp_path, capsys):
+    line = error_of(capsys, "langid", "--predict", " ", "--from", str(tmp_path))
+    assert line == "error: --predict: expected a text with at least one word, got none"

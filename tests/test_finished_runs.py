@@ -6,7 +6,7 @@ import pytest
 from problem import draw_like
 
 from experiments import autoencoder, cumsum, echo, langid, sentiment
-from experiments.__main__ import main
+from experiments.command import main
 from experiments.predict import load_predictor
 from experiments.systems import SYSTEMS, open_finished
 from jaxlstm import models

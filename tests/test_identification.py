@@ -13,13 +13,14 @@ from commands import check_result, error_of, rows_of, run
 from sklearn.metrics import roc_auc_score
 
 from experiments import declarations, identifiers, judges, langid, manylang, manylang_models
-from experiments.__main__ import main
 from experiments.bilingual import Parts
+from experiments.command import main
 from experiments.language_models import score_of
 from experiments.ngram import window_log_p
 from jaxlstm import models
 from jaxlstm.data.sample import load_sample
 from jaxlstm.data.text import START, Alphabet, split_words, windows
+from jaxlstm.errors import UserError
 from jaxlstm.runs import Run
 
 KEY = jax.random.key(0)
@@ -60,7 +61,8 @@ def test_langid(tmp_path, data, capsys):
     settings = ["--data-dir", str(data / "udhr2.zip"), "--hidden-size", "16", "--epochs", "6", "--short-epochs", "1"]
     folder, result = run(tmp_path, "langid", *settings)
     plots = ["learning_english.png", "learning_french.png", "roc.png", "scores.png", "characters.png"]
-    check_result(folder, result, "langid", {"auc", "accuracy", "auc_after_1_epochs"}, plots)
+    check_result(folder, result, "langid", {"auc", "accuracy", "auc_after_1_epochs"}, plots, {"text"})
+    assert result["text"] == "the Universal Declaration of Human Rights"
     assert result["metrics"]["auc"] > 0.7
     assert {row["model"]: row["epoch"] for row in rows_of(folder)} == {
         "short-english": 1, "short-french": 1, "english": 6, "french": 6,
@@ -90,8 +92,9 @@ def predicted(capsys, folder, text):
 def test_langid_offline_uses_the_sample_and_says_so(tmp_path, monkeypatch, capsys):
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # the discard port: nobody listens
-    run(tmp_path, "langid", "--hidden-size", "4", "--epochs", "1", "--short-epochs", "1")
+    _, result = run(tmp_path, "langid", "--hidden-size", "4", "--epochs", "1", "--short-epochs", "1")
     assert "bilingual sample" in capsys.readouterr().out
+    assert result["text"] == "the bilingual sample"
 
 
 BEST = ["langid", "--preset", "best", "--hidden-size", "12", "--batch-size", "32", "--learning-rate", "0.02"]
@@ -100,7 +103,7 @@ BEST = ["langid", "--preset", "best", "--hidden-size", "12", "--batch-size", "32
 def test_langid_taught_together(tmp_path, data, stubs, capsys):
     folder, result = run(tmp_path, *BEST, "--data-dir", str(data), "--epochs", "10")
     metrics = {"auc", "accuracy", "auc_ngram", "auc_with_ngram", "auc_lingua", "auc_fasttext_lite"}
-    check_result(folder, result, "langid", metrics, ["learning_together.png", "roc.png", "scores.png"])
+    check_result(folder, result, "langid", metrics, ["learning_together.png", "roc.png", "scores.png"], {"text"})
     assert result["metrics"].keys() == metrics
     assert all(result["metrics"][name] > 0.85 for name in ("auc", "auc_ngram", "auc_with_ngram"))
     assert 0.5 < result["metrics"]["auc_lingua"] == result["metrics"]["auc_fasttext_lite"] < 0.7
@@ -291,3 +294,11 @@ def test_the_classifier_counts_where_it_helps():
     of_models = np.array([[[-2.0, -1.0], [0.0, -1.0]], [[-1.0, 0.0], [-1.0, 0.0]]])
     of_classifier = np.array([[[0.0, -2.5], [-9.0, 0.0]], [[-1.0, 0.0], [0.0, -9.0]]])
     assert judges.weights_beside(of_models, of_classifier, labels) == [0.5, 0.0]
+
+
+def test_manylang_names_devices_that_do_not_divide_its_languages(tmp_path):
+    options = SimpleNamespace(mesh=SimpleNamespace(size=4), resume=None)
+    expected = "--devices: expected a divisor of 50, the number of languages, got 4"
+    with pytest.raises(UserError, match=f"^{expected}$"):
+        manylang.main(manylang.Config(), options)
+    manylang.check_devices(manylang.Config(), SimpleNamespace(mesh=SimpleNamespace(size=5)))

@@ -118,3 +118,11 @@ def test_no_init_uses_a_key_twice():
                 init(jax.random.key(KEY))
             except jax.errors.KeyReuseError as error:
                 pytest.fail(f"{name}: {error}")
+
+
+def test_an_init_wants_a_key_and_a_floating_dtype():
+    with pytest.raises(ValueError, match=r"^key: expected a random key such as jax\.random\.key\(0\), got int$"):
+        init_lstm(0, 3, 5)
+    with pytest.raises(ValueError, match=r"^dtype: expected a floating one such as float32, got int32$"):
+        init_lstm(jax.random.key(KEY), 3, 5, dtype=jnp.int32)
+    init_lstm(jax.random.PRNGKey(KEY), 3, 5)

@@ -95,3 +95,18 @@ def test_what_would_be_broadcast_is_named(function, logits, name, shape):
     for dtype in (jnp.float32, jnp.int32):
         with pytest.raises(ValueError, match=f"^mask: expected booleans, got {dtype.dtype}$"):
             function(logits, good, jnp.ones((3, 5), dtype))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_half_precision_is_summed_in_float32(dtype, masked):
+    count = 2**17  # more than float16 can hold, and steps of 2^-8 in bfloat16
+    logits, labels = jnp.tile(jnp.array([0.0, 9.0], dtype), (count, 1)), jnp.arange(count) < 131
+    mask = jnp.ones(count, bool) if masked else None
+    share = 1 - 131 / count
+    assert losses.accuracy(logits, ~labels * 1, mask) == pytest.approx(share, rel=1e-6)
+    assert losses.binary_accuracy(logits[:, 1], ~labels * 1.0, mask) == pytest.approx(share, rel=1e-6)
+    cost = losses.cross_entropy(logits, jnp.zeros(count, int), mask)
+    assert cost == pytest.approx(np.log1p(np.exp(9.0)), rel=1e-6)
+    assert losses.squared_error(logits, 0 * logits, mask) == pytest.approx(40.5, rel=1e-6)
+    assert {loss.dtype for loss in (cost, losses.masked_mean(labels, mask))} == {np.dtype(np.float32)}

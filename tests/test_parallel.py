@@ -18,7 +18,7 @@ import pytest
 import train_classifier
 from train_classifier import Settings
 
-from experiments.__main__ import main
+from experiments.command import main
 from jaxlstm import init_lstm, lstm, parallel, processes
 from jaxlstm.checkpoint import Checkpoints
 

@@ -130,3 +130,16 @@ def test_bad_numbers_are_named():
             nucleus(p)
     with pytest.raises(ValueError, match="key: expected a random key to sample with, got None"):
         sample()(None, jnp.zeros((1, 3)))
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_rare_symbols_come_from_logits_in_half_precision(dtype):
+    symbols = np.asarray(sample()(KEY, jnp.zeros((20_000, 1000), dtype)))
+    # Each 20 times in the mean, and the first hundred of them no more often than the last.
+    assert len(np.unique(symbols)) == 1000
+    np.testing.assert_allclose([np.mean(symbols < 100), np.mean(symbols >= 900)], 0.1, atol=0.01)
+
+
+@pytest.mark.parametrize("keep", [temperature(1e-40), nucleus(1e-40)])
+def test_however_narrow_a_filter_it_leaves_the_likeliest(keep):
+    np.testing.assert_array_equal(sample(keep)(KEY, jnp.asarray(LOGITS)), LOGITS.argmax(axis=-1))

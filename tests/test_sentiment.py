@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from commands import check_result, rows_of, run
 
-from experiments import sentiment
-from experiments.__main__ import main
+from experiments import review_classifier, sentiment
+from experiments.command import main
+from experiments.keys import keys_for
 from experiments.session import Options
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -165,3 +166,12 @@ def test_sentiment_self_trained(tmp_path, reviews, monkeypatch):
         epochs = [row["epoch"] for row in rows_of(folder) if row.get("model") == name]
         assert epochs == [1, 2, 3, 4, 5, 6]
     assert all(result["metrics"][name] > 0.8 for name in ("accuracy", "accuracy_bag_of_words", "accuracy_together"))
+
+
+def test_models_that_learn_together_begin_with_numbers_of_their_own():
+    config = sentiment.Config(num_words=40, embedding_size=8, hidden_size=8, pooled=True, bigrams=40, ngram_size=8)
+    keys = keys_for(3, jax.random.key(0))
+    starts = [jax.tree.leaves(review_classifier.init(key, config)) for key in keys]
+    drawn = [np.ravel(leaf)[:200] for start in starts for leaf in start if np.ptp(leaf) and leaf.size >= 200]
+    assert len(drawn) == 3 * 6  # two embeddings, and two matrices of each direction
+    assert np.abs(np.corrcoef(drawn) - np.eye(len(drawn))).max() < 0.4

@@ -125,3 +125,15 @@ def test_hidden_sizes_are_a_sequence():
 def test_a_stack_needs_a_layer():
     with pytest.raises(ValueError, match=r"^hidden_sizes: expected at least one, got none$"):
         init_stack(KEY, cells.GRU, 5, [])
+
+
+def test_what_is_no_stack_is_named():
+    params, xs = draw("gru").params, draw("gru").xs
+    with pytest.raises(ValueError, match=r"^params: expected a tuple of layers, .*, got GRUParams$"):
+        stack(cells.GRU, params, xs)
+    with pytest.raises(ValueError, match=r"^state: expected one for each of 1 layers, got GRUState$"):
+        stack(cells.GRU, (params,), xs, draw("gru").state)
+    with pytest.raises(ValueError, match=r"^params: expected BidirectionalParams, got GRUParams$"):
+        bidirectional(cells.GRU, params, xs)
+    with pytest.raises(ValueError, match=r"^state: expected BidirectionalState, got GRUState$"):
+        bidirectional(cells.GRU, BidirectionalParams(params, params), xs, draw("gru").state)

@@ -9,7 +9,7 @@ import pytest
 from commands import ECHO, check_result, error_of, rows_of, run
 
 from experiments import cumsum
-from experiments.__main__ import main
+from experiments.command import main
 from jaxlstm.runs import Run
 
 pytestmark = pytest.mark.usefixtures("cache")

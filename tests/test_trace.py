@@ -50,3 +50,28 @@ def test_states_of_every_cell(name):
 def test_states_from_the_cells_own():
     cell, (params, xs, _) = CELLS["slstm"][0], draw("slstm", ())
     assert_close(states(cell, params, xs).h, scan_cell(cell, params, xs)[1], 1e-13)
+
+
+@pytest.mark.parametrize("look", [trace, lambda params, xs: states(CELLS["lstm"][0], params, xs)])
+@pytest.mark.parametrize(
+    ("xs", "message"),
+    [
+        (np.zeros((7, 5), np.int32), "^xs: expected a floating dtype, got int32"),
+        (np.zeros((7, 6)), r"^xs: expected 5 features"),
+        (np.zeros((7, 5), np.float32), r"^params\.w_x: expected the dtype of xs, float32, got float64"),
+    ],
+)
+def test_errors_of_a_trace(look, xs, message):
+    with pytest.raises(ValueError, match=message):
+        look(draw("lstm").params, xs)
+
+
+def test_states_of_a_cell_that_projects_rows_alone():
+    lstm_cell, (params, xs, state) = CELLS["lstm"][0], draw("lstm", (2, 3))
+
+    def project(params, xs):
+        assert xs.ndim == 2
+        return lstm_cell.project(params, xs)
+
+    seen = states(lstm_cell._replace(project=project), params, xs, state)
+    assert_close(seen.h, scan_cell(lstm_cell, params, xs, state)[1], 1e-13)

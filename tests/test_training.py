@@ -267,3 +267,37 @@ def test_a_stream_carries_too():
 
     streamed = train_with_carry(2, batches=Stream(10, epoch))
     assert streamed.params["decay"] == pytest.approx(float(train_with_carry(2).params["decay"]), rel=1e-6)
+
+
+def test_a_resumption_with_another_early_stopping_is_refused(tmp_path):
+    checkpoints, validate = Checkpoints(tmp_path), lambda params: {"w": float(params["w"][0])}
+    train(epochs=4, validate=validate, checkpoints=checkpoints)
+    stopping = EarlyStopping("validation_w", 9)  # by which the first epoch is the best, whose parameters are gone
+    with pytest.raises(ValueError, match=r"^stopping: expected .* whose best epoch is 4, got one whose best is 1$"):
+        train(epochs=6, validate=validate, checkpoints=checkpoints, stopping=stopping)
+    again = train(epochs=4, validate=validate, checkpoints=checkpoints, stopping=stopping._replace(maximise=True))
+    assert (again.best_epoch, len(again.rows)) == (4, 4)
+
+
+def test_a_resumption_without_early_stopping_goes_on_with_the_last_parameters(tmp_path):
+    values = iter([1.0, 2.0, 3.0])
+    stopping = EarlyStopping("validation_v", 9)
+    options = {"validate": lambda params: {"v": next(values)}, "stopping": stopping}
+    assert train(epochs=3, checkpoints=Checkpoints(tmp_path), **options).best_epoch == 1
+    resumed = train(epochs=3, checkpoints=Checkpoints(tmp_path))
+    np.testing.assert_array_equal(resumed.params["w"], train(epochs=3).params["w"])
+    assert resumed.best_epoch == 3
+
+
+@pytest.mark.parametrize("returned", [lambda error: error, lambda error: (jnp.ones(2) * error, {})])
+def test_a_loss_that_returns_something_else_is_named(returned):
+    def loss(params, batch, key):
+        return returned(jnp.mean(params["w"]))
+
+    with pytest.raises(ValueError, match=r"^loss: expected it to return \(loss, metrics\), a number and a dict"):
+        fit(loss, {"w": jnp.zeros(3)}, optax.sgd(0.1), batches_of(XS, 5), epochs=1, key=KEY)
+
+
+def test_a_seed_is_no_key():
+    with pytest.raises(ValueError, match=r"^key: expected a random key such as jax\.random\.key\(0\), got int$"):
+        fit(loss, {"w": jnp.zeros(3)}, optax.sgd(0.1), batches_of((XS, YS), 5), epochs=1, key=0)

@@ -137,3 +137,17 @@ def test_the_header_is_json_as_safetensors_says(path):
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     assert header["__metadata__"]["format_version"] == "1"
     assert header["lstm.w_h"]["shape"] == [1, 4]
+
+
+def test_the_name_of_the_header_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"^__metadata__: expected another name for an array"):
+        weights.save(tmp_path / "a", {"__metadata__": jnp.zeros(3)})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("array", [np.array([2**40]), np.array([1 / 3])])
+def test_what_jax_would_narrow_is_refused(tmp_path, array):
+    weights.save(tmp_path / "a", {"w": array})
+    with pytest.raises(CheckpointError, match=rf"w is {array.dtype}, which JAX holds with jax_enable_x64 alone$"):
+        weights.load(tmp_path / "a", {"w": array})
+    np.testing.assert_array_equal(weights.read(tmp_path / "a")[0]["w"], array)

@@ -20,7 +20,7 @@ from jax.typing import DTypeLike
 from jaxlstm.cell import LSTMState, cell_dtype, draw_weight, gates
 from jaxlstm.cells.interface import Cell, bias, draw_weights
 from jaxlstm.cells.standard import project
-from jaxlstm.checks import check_sizes
+from jaxlstm.checks import check_key, check_sizes
 from jaxlstm.products import recurrent_product
 
 
@@ -45,10 +45,11 @@ def init(
     """Fresh parameters; P is `projection_size`, by default half of H.
 
     Raises:
-      ValueError: a size below 1.
+      ValueError: no random key, a size below 1.
     """
     if projection_size is None:
         projection_size = (hidden_size + 1) // 2
+    check_key(key)
     check_sizes(input_size=input_size, hidden_size=hidden_size, projection_size=projection_size)
     key, key_p = jax.random.split(key)
     w_x, w_h = draw_weights(key, input_size, projection_size, 4 * hidden_size, dtype)

@@ -28,7 +28,7 @@ from jax.typing import DTypeLike
 from jaxlstm.cell import LSTMParams, cell_dtype, draw_weight
 from jaxlstm.cells.interface import Cell, bias
 from jaxlstm.cells.standard import project
-from jaxlstm.checks import check_sizes
+from jaxlstm.checks import check_key, check_sizes
 from jaxlstm.products import recurrent_product, total
 
 
@@ -53,8 +53,9 @@ def init(
     """Fresh parameters, w_x [D, 4H], w_h [heads, H / heads, 4 H / heads] and b [4H].
 
     Raises:
-      ValueError: a size below 1, or heads that do not divide H.
+      ValueError: no random key, a size below 1, or heads that do not divide H.
     """
+    check_key(key)
     check_sizes(input_size=input_size, hidden_size=hidden_size, heads=heads)
     if hidden_size % heads:
         raise ValueError(f"heads: expected a divisor of hidden_size {hidden_size}, got {heads}")

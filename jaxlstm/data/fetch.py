@@ -93,7 +93,7 @@ def _download(source: Source) -> Path:
             f"{' or '.join(source.names)} in a folder and name the folder with --data-dir or JAXLSTM_DATA"
         ) from error
     except ValueError as error:  # pooch: the hash, expected and actual
-        raise UnreachableError(f"{source.url}: {error}") from error
+        raise DataError(f"{source.url}: {error}") from error
     except OSError as error:
         raise UnreachableError(f"{cache_dir()}: cannot hold {source.name} ({error}); set JAXLSTM_CACHE") from error
     return Path(path)
