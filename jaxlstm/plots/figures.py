@@ -43,6 +43,11 @@ def dress(axes: Axes, title: str = "", x: str = "", y: str = "", grid: bool = Tr
         axes.grid(color=LIGHT_GREY, linewidth=0.6)
 
 
+def legend_above(axes: Axes) -> None:
+    """A legend on the line of the title, where it hides no data."""
+    axes.legend(fontsize=9, frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 0.98), borderaxespad=0)
+
+
 def whole_numbers(axis: Axis) -> None:
     """Ticks at whole numbers alone: steps and epochs have no halves."""
     axis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
