@@ -302,7 +302,8 @@ def plot_answers(run: Run, ids: np.ndarray, labels: np.ndarray, logits: np.ndarr
     matrix = confusion_matrix(labels, logits > 0, labels=[0, 1])
     plots.save(plots.confusion(matrix, ["negative", "positive"]), run.folder / "confusion.png")
     rows = _examples(ids, labels, np.asarray(jax.nn.sigmoid(logits)), vocabulary)
-    plots.save(plots.examples(rows), run.folder / "examples.png")
+    column = "the review as the model reads it, ? for each unknown word"
+    plots.save(plots.examples(rows, column=column), run.folder / "examples.png")
 
 
 def predictor(run: Run) -> Callable[[Sequence[str | np.ndarray]], np.ndarray]:

@@ -59,12 +59,15 @@ def character_scores(text: str, log_p_a: ArrayLike, log_p_b: ArrayLike, names: t
     return figure
 
 
-def examples(rows: Sequence[Mapping[str, Any]], names: tuple[str, str] = ("negative", "positive")) -> Figure:
+def examples(
+    rows: Sequence[Mapping[str, Any]], names: tuple[str, str] = ("negative", "positive"), *, column: str = "text"
+) -> Figure:
     """A table of texts: those judged right, then those judged wrong, each in the order given.
 
     Args:
       rows: dicts of "text", "probability" (of the second class) and "label" (0 or 1).
       names: of the classes 0 and 1.
+      column: what stands above the texts, such as what their signs mean.
 
     Raises:
       ValueError: no rows.
@@ -81,7 +84,7 @@ def examples(rows: Sequence[Mapping[str, Any]], names: tuple[str, str] = ("negat
     axes = figure.subplots()
     axes.set(xlim=(0, 100), ylim=(height, -1.6))
     axes.set_axis_off()
-    for x, header in ((0, "truth"), (10, f"probability of {names[1]}"), (28, "text")):
+    for x, header in ((0, "truth"), (10, f"probability of {names[1]}"), (28, column)):
         axes.text(x, -1.0, header, fontsize=9, color=GREY, va="center", parse_math=False)
     line = 0.0
     for title, colour, group in blocks:
