@@ -194,9 +194,11 @@ def train(run: Run, options: Options, parts: Parts) -> tuple[LSTMs, tuple[Fitted
     run.save_parameters(classifier.params, "classifier")
     spellers = train_models(run, options, parts, alphabets, key_models)
     run.save_parameters(spellers.params, "character_models")
-    figure = plots.learning_curves(classifier.rows, ["accuracy"], model="classifier")
-    plots.save(figure, run.folder / "learning_classifier.png")
-    plots.save(plots.learning_curves(spellers.rows, model="character models"), run.folder / "learning_models.png")
+    if plots.has_curve(classifier.rows):
+        figure = plots.learning_curves(classifier.rows, ["accuracy"], model="classifier")
+        plots.save(figure, run.folder / "learning_classifier.png")
+    if plots.has_curve(spellers.rows):
+        plots.save(plots.learning_curves(spellers.rows, model="character models"), run.folder / "learning_models.png")
     return LSTMs(alphabet, alphabets, classifier.params, spellers.params), (classifier, spellers)
 
 

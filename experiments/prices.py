@@ -137,7 +137,8 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
 
     figure = plots.forecast(following[0], mean[0], deviation[0], sigma[0], quantity="return")
     plots.save(figure, run.folder / "forecast.png")
-    plots.save(plots.learning_curves(fitted.rows), run.folder / "learning.png")
+    if plots.has_curve(fitted.rows):
+        plots.save(plots.learning_curves(fitted.rows), run.folder / "learning.png")
     show_result(run.finish(metrics, {}, fitted.params, fitted.seconds))
 
 

@@ -237,7 +237,7 @@ def main(
 
     ids, labels = parts.test
     logits = judges.logits(ids, options)
-    if len(rows) > 1:  # one epoch makes no curve
+    if plots.has_curve(rows):
         plots.save(plots.learning_curves(rows, ["accuracy"]), run.folder / "learning.png")
     plot_answers(run, words_of(ids), labels, logits[LSTM], reviews.vocabulary)
     show_result(run.finish(accuracies(logits, labels), ORIGINAL, params, seconds))

@@ -117,7 +117,8 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
         heading = f"{best}\ncoefficient {coefficient + 1} of the first test series, standardised"
         shown = plots.reconstruction(target[:, coefficient], output[:, coefficient], heading=heading)
         plots.save(shown, run.folder / f"coefficient_{coefficient + 1}.png")
-    plots.save(plots.learning_curves(rows[best], model=best), run.folder / "learning.png")
+    if plots.has_curve(rows[best]):
+        plots.save(plots.learning_curves(rows[best], model=best), run.folder / "learning.png")
     show_result(run.finish(metrics, {}, params, seconds))
 
 

@@ -11,6 +11,11 @@ from jaxlstm.plots.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, dress,
 Row = Mapping[str, float]
 
 
+def has_curve(rows: Sequence[Row]) -> bool:
+    """Whether the rows of a run make a curve: those of one epoch are a dot, which shows no more than its number."""
+    return len(rows) > 1
+
+
 def learning_curves(rows: Sequence[Row], metrics: Sequence[str] = (), *, model: str = "") -> Figure:
     """A panel for the loss and one for each metric: training solid, validation dashed with its best epoch.
 
