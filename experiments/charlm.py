@@ -230,11 +230,12 @@ def measure(run: Run, fitted: Fitted, parts: Parts, alphabet: Alphabet) -> dict[
     names = ("LSTM", f"{config.ngram}-gram")
     figure = plots.character_scores(parts.test[:80], log_p[:80], log_p_ngram[:80], names)
     plots.save(figure, run.folder / "characters.png")
-    levels = {
-        f"{config.ngram}-gram": bits(ngram_log_p(train, validation, config.ngram, alphabet.size)),
-        "xz": bits_xz(parts.train, parts.validation),
-    }
-    plots.save(plots.against_baselines(fitted.rows, "bits", levels), run.folder / "learning.png")
+    if plots.has_curve(fitted.rows):
+        levels = {
+            f"{config.ngram}-gram": bits(ngram_log_p(train, validation, config.ngram, alphabet.size)),
+            "xz": bits_xz(parts.train, parts.validation),
+        }
+        plots.save(plots.against_baselines(fitted.rows, "bits", levels), run.folder / "learning.png")
     return {
         "bits_per_character": bits(log_p),
         "bits_per_character_ngram": bits(log_p_ngram),

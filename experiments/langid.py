@@ -169,7 +169,8 @@ def main(
     read = reader(deployed(run), alphabet, config.window)
     show_character_probabilities(read, ["the ", "le d", "natio"])
     for name, model in learnt.items():
-        plots.save(plots.learning_curves(model.rows, model=name), run.folder / f"learning_{name}.png")
+        if plots.has_curve(model.rows):
+            plots.save(plots.learning_curves(model.rows, model=name), run.folder / f"learning_{name}.png")
     plot_scores(run, scores, aucs, is_english)
     plot_characters(run, read, parts["french"].held_out[:40])
     seconds = sum(model.seconds for model in [*learnt.values(), *short.values()])

@@ -171,7 +171,7 @@ def main(
     }
     metrics = {f"{name}_{length}": accuracy for name, at in accuracies.items() for length, accuracy in at.items()}
 
-    plot_answers(run, accuracies, labels, answers["with_ngram" if config.ngram else "together"])
+    plot_answers(run, accuracies, labels, answers)
     console.print(f"{len(texts):,} windows of held-out text, and their first characters")
     params = (classifier.params, spellers.params)
     show_result(run.finish(metrics, {}, params, classifier.seconds + spellers.seconds))
@@ -194,9 +194,11 @@ def train(run: Run, options: Options, parts: Parts) -> tuple[LSTMs, tuple[Fitted
     run.save_parameters(classifier.params, "classifier")
     spellers = train_models(run, options, parts, alphabets, key_models)
     run.save_parameters(spellers.params, "character_models")
-    figure = plots.learning_curves(classifier.rows, ["accuracy"], model="classifier")
-    plots.save(figure, run.folder / "learning_classifier.png")
-    plots.save(plots.learning_curves(spellers.rows, model="character models"), run.folder / "learning_models.png")
+    if plots.has_curve(classifier.rows):
+        figure = plots.learning_curves(classifier.rows, ["accuracy"], model="classifier")
+        plots.save(figure, run.folder / "learning_classifier.png")
+    if plots.has_curve(spellers.rows):
+        plots.save(plots.learning_curves(spellers.rows, model="character models"), run.folder / "learning_models.png")
     return LSTMs(alphabet, alphabets, classifier.params, spellers.params), (classifier, spellers)
 
 
@@ -245,17 +247,33 @@ def join(
 
 
 def plot_answers(
-    run: Run, accuracies: Mapping[str, Mapping[int, float]], labels: np.ndarray, answers: np.ndarray
+    run: Run, accuracies: Mapping[str, Mapping[int, float]], labels: np.ndarray, answers: Mapping[str, np.ndarray]
 ) -> None:
-    """Each judge's accuracy by length, and the languages that answers [windows, lengths] confuse most."""
+    """Each judge's accuracy by length, and the languages that all judges of the run together confuse most.
+
+    The answers of a judge are [windows, lengths].
+    """
     config = run.config
     curves = {name_of(judge, config.ngram): shares for judge, shares in accuracies.items()}
-    plots.save(plots.accuracy_by_length(curves), run.folder / "accuracy.png")
+    plots.save(plots.accuracy_by_length(curves, unit="characters"), run.folder / "accuracy.png")
+    together = "with_ngram" if config.ngram else "together"
     for index, length in enumerate(config.lengths):
-        matrix = confusion_matrix(labels, answers[:, index], labels=range(len(config.languages)))
-        chosen = closest_languages(matrix, PAIRS_SHOWN)
-        figure = plots.confusion(matrix[np.ix_(chosen, chosen)], [config.languages[language] for language in chosen])
-        plots.save(figure, run.folder / f"closest_{length}.png")
+        plot_closest(run, together, length, labels, answers[together][:, index])
+
+
+def plot_closest(run: Run, judge: str, length: int, labels: np.ndarray, answers: np.ndarray) -> None:
+    """The languages that the answers [windows] of a judge confuse most, after so many characters."""
+    config = run.config
+    matrix = confusion_matrix(labels, answers, labels=range(len(config.languages)))
+    chosen = closest_languages(matrix, PAIRS_SHOWN)
+    heading = (
+        f"{name_of(judge, config.ngram)}, characters read: {length}\n"
+        f"{len(chosen)} of {len(config.languages)} languages, those confused most;\n"
+        "answers that name another are left out"
+    )
+    names = [config.languages[language] for language in chosen]
+    figure = plots.confusion(matrix[np.ix_(chosen, chosen)], names, heading=heading)
+    plots.save(figure, run.folder / f"closest_{length}.png")
 
 
 def ngram_model_log_p(train: Sequence[str], texts: Sequence[str], alphabet: Alphabet, order: int) -> np.ndarray:

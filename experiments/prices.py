@@ -135,8 +135,10 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
         metrics["riskmetrics_share_known"] = (metrics["riskmetrics_log_likelihood"] - lowest) / (highest - lowest)
     metrics["price_error_over_last_price"] = float(error(following - mean) / error(following))
 
-    plots.save(plots.forecast(following[0], mean[0], deviation[0], sigma[0]), run.folder / "forecast.png")
-    plots.save(plots.learning_curves(fitted.rows), run.folder / "learning.png")
+    figure = plots.forecast(following[0], mean[0], deviation[0], sigma[0], quantity="return")
+    plots.save(figure, run.folder / "forecast.png")
+    if plots.has_curve(fitted.rows):
+        plots.save(plots.learning_curves(fitted.rows), run.folder / "learning.png")
     show_result(run.finish(metrics, {}, fitted.params, fitted.seconds))
 
 

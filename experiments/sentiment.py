@@ -237,7 +237,7 @@ def main(
 
     ids, labels = parts.test
     logits = judges.logits(ids, options)
-    if len(rows) > 1:  # one epoch makes no curve
+    if plots.has_curve(rows):
         plots.save(plots.learning_curves(rows, ["accuracy"]), run.folder / "learning.png")
     plot_answers(run, words_of(ids), labels, logits[LSTM], reviews.vocabulary)
     show_result(run.finish(accuracies(logits, labels), ORIGINAL, params, seconds))
@@ -302,7 +302,8 @@ def plot_answers(run: Run, ids: np.ndarray, labels: np.ndarray, logits: np.ndarr
     matrix = confusion_matrix(labels, logits > 0, labels=[0, 1])
     plots.save(plots.confusion(matrix, ["negative", "positive"]), run.folder / "confusion.png")
     rows = _examples(ids, labels, np.asarray(jax.nn.sigmoid(logits)), vocabulary)
-    plots.save(plots.examples(rows), run.folder / "examples.png")
+    column = "the review as the model reads it, ? for each unknown word"
+    plots.save(plots.examples(rows, column=column), run.folder / "examples.png")
 
 
 def predictor(run: Run) -> Callable[[Sequence[str | np.ndarray]], np.ndarray]:

@@ -112,11 +112,13 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
 
     run.save_parameters(params)
     rebuilt = rebuild(params[best], best, test.xs[:1], test.lengths[:1])
+    target, output = (xs[0, : test.lengths[0]] for xs in (test.xs, np.asarray(rebuilt)))
     for coefficient in (0, 1):
-        there = slice(0, test.lengths[0])
-        shown = plots.reconstruction(test.xs[0, there, coefficient], np.asarray(rebuilt)[0, there, coefficient])
+        heading = f"{best}\ncoefficient {coefficient + 1} of the first test series, standardised"
+        shown = plots.reconstruction(target[:, coefficient], output[:, coefficient], heading=heading)
         plots.save(shown, run.folder / f"coefficient_{coefficient + 1}.png")
-    plots.save(plots.learning_curves(rows[best], model=best), run.folder / "learning.png")
+    if plots.has_curve(rows[best]):
+        plots.save(plots.learning_curves(rows[best], model=best), run.folder / "learning.png")
     show_result(run.finish(metrics, {}, params, seconds))
 
 

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 from figures import labels, legend, panels, points
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 
 from jaxlstm import plots
 
@@ -49,6 +51,16 @@ class TestDecisions:
         assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "true")
         assert axes.get_title("left") == "3,003 of 4,004 right (75.0%)"
         np.testing.assert_array_equal(axes.images[0].get_array(), [[0.75, 0.25], [0.25, 0.75]])
+
+    def test_confusion_below_a_heading(self):
+        figure = plots.confusion(np.eye(2), ["a", "b"], heading="LSTMs\n2 of $5$ classes")
+        FigureCanvasAgg(figure).draw()
+        assert figure.get_suptitle() == "LSTMs\n2 of $5$ classes"
+        (axes,) = panels(figure)
+        assert axes.get_title("left") == "2 of 2 right (100.0%)"
+        (title,) = axes.findobj(lambda artist: isinstance(artist, Text) and artist.get_text().endswith("(100.0%)"))
+        assert figure.texts[0].get_window_extent().y0 > title.get_window_extent().y1
+        assert plots.confusion(np.eye(2), ["a", "b"]).get_suptitle() == ""
 
     def test_confusion_without_an_example_of_a_class(self):
         (axes,) = panels(plots.confusion([[0, 0], [1, 3]], ["a", "b"]))

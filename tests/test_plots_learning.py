@@ -50,6 +50,9 @@ class TestLearningCurves:
         rows = [{"epoch": 1, "loss": 1.0, "accuracy": 0.001}, {"epoch": 2, "loss": 0.5, "accuracy": 1.0}]
         assert panels(plots.learning_curves(rows, ["accuracy"]))[1].get_yscale() == "linear"
 
+    def test_one_epoch_makes_no_curve(self):
+        assert [plots.has_curve(self.rows[:count]) for count in range(4)] == [False, False, True, True]
+
     def test_errors(self):
         with pytest.raises(ValueError, match="rows: expected at least one epoch, got none"):
             plots.learning_curves([])

@@ -1,7 +1,8 @@
 """Curves over lengths: every length, every model, and what was not learnt."""
 
 import pytest
-from figures import lines, panels, points
+from figures import labels, lines, panels, points
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from jaxlstm import plots
 
@@ -19,8 +20,23 @@ class TestLengths:
         assert len({line.get_color() for line in axes.lines}) == len({line.get_marker() for line in axes.lines}) == 5
         assert axes.get_title(loc="left") == "Right answers by length"
         assert "an lstm" in lines(axes)
-        (axes,) = panels(plots.accuracy_by_length({str(number): {10: 0.5} for number in range(18)}))
-        assert len({(line.get_linestyle(), line.get_color()) for line in axes.lines}) == 18
+        (axes,) = panels(plots.accuracy_by_length({str(number): {10: 0.5} for number in range(21)}))
+        assert len({line.get_color() for line in axes.lines[:7]}) == 7
+        assert len({line.get_marker() for line in axes.lines[:7]}) == 7
+        assert len({(line.get_color(), line.get_marker()) for line in axes.lines}) == 21
+        assert len({(line.get_color(), line.get_linestyle()) for line in axes.lines}) == 21
+
+    def test_the_axis_says_what_the_lengths_count(self):
+        curves = {"a": {10: 0.5}}
+        assert panels(plots.accuracy_by_length(curves))[0].get_xlabel() == "length, steps"
+        assert panels(plots.accuracy_by_length(curves, unit="characters"))[0].get_xlabel() == "length, characters"
+
+    def test_the_legend_stands_beside_the_curves(self):
+        figure = plots.accuracy_by_length({"one": {10: 0.5, 20: 0.1}, "another": {10: 0.5}}, trained_at=10)
+        FigureCanvasAgg(figure).draw()
+        (shown,), (axes,) = figure.legends, figure.axes
+        assert labels(shown.get_texts()) == ["one", "another", "training length 10"]
+        assert shown.get_window_extent().x0 >= axes.bbox.x1
 
     def test_what_was_not_learnt_stands_open_at_the_limit(self):
         (axes,) = panels(plots.steps_to_learn({"a": {10: 100.0, 20: None}, "b": {10: 50.0}}, limit=2000))

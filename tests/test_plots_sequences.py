@@ -51,6 +51,11 @@ class TestReconstruction:
         np.testing.assert_array_equal(below.lines[0].get_ydata(), self.output - self.target)
         assert below.get_title("left") == "Largest error 0.04, at step 1"
 
+    def test_the_heading_stands_above(self):
+        figure = plots.reconstruction(self.target, self.output, heading="composite\ncoefficient 1")
+        assert figure.get_suptitle() == "composite\ncoefficient 1"
+        assert plots.reconstruction(self.target, self.output).get_suptitle() == ""
+
     def test_the_prediction_stands_at_the_last_steps(self):
         above, prediction, _, error = panels(
             plots.reconstruction(self.target, self.output, self.target[1:], self.output[1:] - 0.1)

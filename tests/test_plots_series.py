@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
-from figures import lines, points, random
+from figures import legend, lines, points, random
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 
 from jaxlstm import plots
 
@@ -30,9 +32,24 @@ class TestForecast:
     def test_counts_the_steps_inside_the_band(self):
         values, mean, deviation = np.array([0.0, 1.0, 5.0, -2.0]), np.zeros(4), np.ones(4)
         above, below = plots.forecast(values, mean, deviation, 2 * deviation).axes
-        assert above.get_title(loc="left").startswith("75.0% of the steps")
+        assert above.get_title(loc="left") == "75.0% of the steps are inside the band (95.4% expected)"
         np.testing.assert_array_equal(points(lines(below)["deviation expected"])[1], deviation)
         np.testing.assert_array_equal(points(lines(below)["deviation it was made with"])[1], 2 * deviation)
+
+    def test_says_what_the_values_are(self):
+        assert plots.forecast(*random(3, 4)).axes[0].get_ylabel() == "value"
+        assert plots.forecast(*random(3, 4), quantity="return").axes[0].get_ylabel() == "return"
+
+    def test_the_legend_hides_nothing(self):
+        figure = plots.forecast(*random(4, 40))
+        FigureCanvasAgg(figure).draw()
+        above, below = figure.axes
+        assert legend(above) == ["expected, two deviations to each side", "what came"]
+        assert legend(below) == ["deviation expected", "deviation it was made with"]
+        for axes in (above, below):
+            assert all(text.get_window_extent().y0 >= axes.bbox.y1 for text in axes.get_legend().get_texts())
+        (title,) = above.findobj(lambda artist: isinstance(artist, Text) and artist.get_text().endswith(" expected)"))
+        assert title.get_window_extent().x1 < above.get_legend().get_window_extent().x0
 
     def test_refuses_other_shapes(self):
         with pytest.raises(ValueError, match=r"deviation: expected shape \[4\], got \[3\]"):

@@ -49,6 +49,11 @@ class TestTexts:
         ]
         assert [bar.get_width() for bar in axes.patches] == [10, 8, 10, 9]
 
+    def test_examples_say_what_their_texts_are(self):
+        row = {"text": "a ? film", "probability": 0.8, "label": 1}
+        (axes,) = panels(plots.examples([row], column="text, ? for each unknown word"))
+        assert labels(axes.texts)[:3] == ["truth", "probability of positive", "text, ? for each unknown word"]
+
     def test_examples_all_right(self):
         (axes,) = panels(plots.examples([{"text": "fine", "probability": 0.8, "label": 1}]))
         assert "Judged wrong" not in labels(axes.texts)

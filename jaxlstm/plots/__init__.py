@@ -6,7 +6,7 @@ They never touch pyplot, so they work without a screen and in threads. `save` wr
 
 from jaxlstm.plots.decisions import confusion, roc, score_histogram
 from jaxlstm.plots.figures import save
-from jaxlstm.plots.learning import against_baselines, learning_curves
+from jaxlstm.plots.learning import against_baselines, has_curve, learning_curves
 from jaxlstm.plots.lengths import accuracy_by_length, steps_to_learn
 from jaxlstm.plots.memory import gates, states
 from jaxlstm.plots.sequences import crossing, reconstruction
@@ -23,6 +23,7 @@ __all__ = [
     "examples",
     "forecast",
     "gates",
+    "has_curve",
     "learning_curves",
     "reconstruction",
     "roc",

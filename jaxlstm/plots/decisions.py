@@ -85,12 +85,13 @@ def _bins(scores: np.ndarray, threshold: float, count: int = 60) -> np.ndarray:
     return threshold + width * np.arange(first, last + 1)
 
 
-def confusion(matrix: ArrayLike, names: Sequence[str]) -> Figure:
+def confusion(matrix: ArrayLike, names: Sequence[str], *, heading: str = "") -> Figure:
     """Counts of true against predicted classes, and the share of each true class.
 
     Args:
       matrix: [K, K] counts; row: the true class, column: the predicted one.
       names: K names.
+      heading: what was judged and by whom, above the matrix; may have several lines.
 
     Raises:
       ValueError: another shape.
@@ -101,7 +102,7 @@ def confusion(matrix: ArrayLike, names: Sequence[str]) -> Figure:
     shares = matrix / np.maximum(totals, 1)  # a class of which there is no example has shares of 0
     right, total = int(np.trace(matrix)), int(matrix.sum())
     size = 2.6 + 1.3 * len(names)
-    figure = new_figure(size, size - 0.4)
+    figure = new_figure(size, size - 0.4, heading)
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(matrix):

@@ -25,9 +25,12 @@ _SIGNS = str.maketrans(
 )
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of so many inches, whose panels make room for their labels."""
-    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+def new_figure(width: float, height: float, heading: str = "") -> Figure:
+    """An empty figure of so many inches, whose panels make room for their labels and for the heading above them."""
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    if heading:
+        figure.suptitle(heading, fontsize=12, color=INK, parse_math=False)
+    return figure
 
 
 def dress(axes: Axes, title: str = "", x: str = "", y: str = "", grid: bool = True) -> None:
@@ -41,6 +44,11 @@ def dress(axes: Axes, title: str = "", x: str = "", y: str = "", grid: bool = Tr
     axes.set_axisbelow(True)
     if grid:
         axes.grid(color=LIGHT_GREY, linewidth=0.6)
+
+
+def legend_above(axes: Axes) -> None:
+    """A legend on the line of the title, where it hides no data."""
+    axes.legend(fontsize=9, frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 0.98), borderaxespad=0)
 
 
 def whole_numbers(axis: Axis) -> None:

@@ -11,6 +11,11 @@ from jaxlstm.plots.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, dress,
 Row = Mapping[str, float]
 
 
+def has_curve(rows: Sequence[Row]) -> bool:
+    """Whether the rows of a run make a curve: those of one epoch are a dot, which shows no more than its number."""
+    return len(rows) > 1
+
+
 def learning_curves(rows: Sequence[Row], metrics: Sequence[str] = (), *, model: str = "") -> Figure:
     """A panel for the loss and one for each metric: training solid, validation dashed with its best epoch.
 
@@ -26,9 +31,7 @@ def learning_curves(rows: Sequence[Row], metrics: Sequence[str] = (), *, model: 
     if not rows:
         raise ValueError("rows: expected at least one epoch, got none")
     names = ["loss", *metrics]
-    figure = new_figure(5.0 * len(names), 3.8)
-    if model:
-        figure.suptitle(model, fontsize=12, color=INK, parse_math=False)
+    figure = new_figure(5.0 * len(names), 3.8, model)
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         _curve(axes, rows, name, better=min if name == "loss" else max)
     return figure

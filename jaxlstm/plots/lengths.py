@@ -1,24 +1,32 @@
 """What a network can do against the length of the sequences."""
 
 from collections.abc import Mapping
-from itertools import product
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
-from jaxlstm.plots.figures import COLOURS, GREY, dress, new_figure
+from jaxlstm.plots.figures import COLOURS, GREY, INK, dress, new_figure
 
-# A line, a colour and a marker for each curve.
-_LOOKS = [(style, *look) for style, look in product(("-", "--", ":"), zip(COLOURS, "os^DvP", strict=True))]
+_PALETTE, _MARKERS = (*COLOURS, INK), "os^DvPX"
+# A line, a colour and a marker for each curve. No two share both colour and marker, for in a legend and where curves
+# cross a line's style is hard to see: when the colours start anew, the markers are shifted.
+_LOOKS = [
+    (style, colour, _MARKERS[(index + shift) % len(_MARKERS)])
+    for shift, style in enumerate(("-", "--", ":"))
+    for index, colour in enumerate(_PALETTE)
+]
 
 
-def accuracy_by_length(curves: Mapping[str, Mapping[int, float]], trained_at: int | None = None) -> Figure:
+def accuracy_by_length(
+    curves: Mapping[str, Mapping[int, float]], trained_at: int | None = None, *, unit: str = "steps"
+) -> Figure:
     """The share of right answers at each length, and the length that the network was trained at.
 
     Args:
-      curves: name -> length -> share, from 0 to 1; up to 18.
+      curves: name -> length -> share, from 0 to 1; up to 21.
       trained_at: marked by a line.
+      unit: what the lengths count.
 
     Raises:
       ValueError: no curve, or a curve without a length.
@@ -42,8 +50,8 @@ def accuracy_by_length(curves: Mapping[str, Mapping[int, float]], trained_at: in
     if len(curves) == 1:
         (shares,) = curves.values()
         title += f": at least {min(shares.values()):.2%}"
-    dress(axes, title, "length", "right, %")
-    axes.legend(fontsize=9, frameon=False)
+    dress(axes, title, f"length, {unit}", "right, %")
+    figure.legend(loc="outside right center", fontsize=9, frameon=False)  # where curves are many, none is free of it
     return figure
 
 
@@ -52,7 +60,7 @@ def steps_to_learn(curves: Mapping[str, Mapping[int, float | None]], limit: int)
 
     Args:
       curves: name -> length -> steps; None where it was not learnt within `limit` steps, an open marker there;
-        up to 18.
+        up to 21.
       limit: the most steps that were tried.
 
     Raises:

@@ -64,6 +64,8 @@ def reconstruction(
     reconstruction: ArrayLike,
     prediction_target: ArrayLike | None = None,
     prediction: ArrayLike | None = None,
+    *,
+    heading: str = "",
 ) -> Figure:
     """The outputs of an autoencoder on their targets, and the error of each step below.
 
@@ -73,6 +75,7 @@ def reconstruction(
       prediction_target: [P], the last P steps of the target, P <= T; draws a second column, for the
         head that predicts.
       prediction: [P].
+      heading: what is rebuilt and by whom, above the panels; may have several lines.
 
     Raises:
       ValueError: arrays of other shapes, or one of the last two without the other.
@@ -93,7 +96,7 @@ def reconstruction(
         check_shape("prediction", prediction, prediction_target.shape)
         columns.append(("Prediction of the next", prediction_target, prediction))
 
-    figure = new_figure(5.5 * len(columns), 5.2)
+    figure = new_figure(5.5 * len(columns), 5.2, heading)
     panels = figure.subplots(2, len(columns), sharex=True, sharey="row", squeeze=False, height_ratios=[3, 2])
     for column, (name, expected, output) in enumerate(columns):
         steps = np.arange(len(target) - len(expected), len(target))

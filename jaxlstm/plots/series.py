@@ -1,11 +1,15 @@
 """A long series of numbers, and what a model makes of each of its steps."""
 
+import math
+
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from jaxlstm.checks import check_shape
-from jaxlstm.plots.figures import BLUE, GREEN, GREY, INK, LIGHT_GREY, ORANGE, dress, new_figure
+from jaxlstm.plots.figures import BLUE, GREEN, INK, ORANGE, dress, legend_above, new_figure
+
+_WITHIN_TWO = math.erf(2 / math.sqrt(2))  # of a normal distribution, the share within two deviations of its mean
 
 
 def anomalies(values: ArrayLike, scores: ArrayLike, labels: ArrayLike) -> Figure:
@@ -38,14 +42,19 @@ def anomalies(values: ArrayLike, scores: ArrayLike, labels: ArrayLike) -> Figure
     return figure
 
 
-def forecast(values: ArrayLike, mean: ArrayLike, deviation: ArrayLike, truth: ArrayLike | None = None) -> Figure:
+def forecast(
+    values: ArrayLike, mean: ArrayLike, deviation: ArrayLike, truth: ArrayLike | None = None, *, quantity: str = "value"
+) -> Figure:
     """A series with the band in which each step was expected, and below it how wide the band is.
+
+    The title has the share of the steps in the band, beside that of a normal distribution.
 
     Args:
       values: [T].
       mean: [T], what was expected of each step.
       deviation: [T], the standard deviation expected of it; the band is two of them to each side.
       truth: [T], the deviation that the series was made with, where it is known.
+      quantity: what the values are, along the axis.
 
     Raises:
       ValueError: arrays of other shapes.
@@ -60,16 +69,16 @@ def forecast(values: ArrayLike, mean: ArrayLike, deviation: ArrayLike, truth: Ar
     steps = np.arange(len(values))
     band = mean - 2 * deviation, mean + 2 * deviation
     inside = np.mean((values >= band[0]) & (values <= band[1]))
-    above.fill_between(steps, *band, color=LIGHT_GREY, label="expected, two deviations to each side")
+    above.fill_between(steps, *band, color=BLUE, alpha=0.2, linewidth=0, label="expected, two deviations to each side")
     above.plot(steps, values, color=INK, linewidth=1, label="what came")
-    dress(above, f"{inside:.1%} of the steps are inside the band", y="value")
+    dress(above, f"{inside:.1%} of the steps are inside the band ({_WITHIN_TWO:.1%} expected)", y=quantity)
     below.plot(steps, deviation, color=BLUE, linewidth=1.5, label="deviation expected")
     if truth is not None:
         check_shape("truth", np.asarray(truth), values.shape)
         below.plot(steps, truth, color=GREEN, linestyle="--", linewidth=1.2, label="deviation it was made with")
     dress(below, x="step", y="deviation")
     for axes in (above, below):
-        axes.legend(fontsize=9, frameon=False, labelcolor=GREY)
+        legend_above(axes)
     return figure
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from jaxlstm.checks import check_shape
-from jaxlstm.plots.figures import BLUE, GREY, INK, LIGHT_GREY, ORANGE, dress, label_steps, new_figure
+from jaxlstm.plots.figures import BLUE, GREY, INK, LIGHT_GREY, ORANGE, dress, label_steps, legend_above, new_figure
 
 
 def character_scores(text: str, log_p_a: ArrayLike, log_p_b: ArrayLike, names: tuple[str, str]) -> Figure:
@@ -43,7 +43,7 @@ def character_scores(text: str, log_p_a: ArrayLike, log_p_b: ArrayLike, names: t
     above.plot(steps, log_p_a, "o", color=BLUE, markersize=6, label=names[0])
     above.plot(steps, log_p_b, "s", color=ORANGE, markersize=5, label=names[1])
     dress(above, "How likely each character is, given those before it", y="log P(character), nats")
-    _legend_above(above)
+    legend_above(above)
 
     below.bar(
         steps, difference, color=np.where(difference > 0, BLUE, ORANGE), alpha=0.45, width=0.8, label="of one character"
@@ -55,21 +55,19 @@ def character_scores(text: str, log_p_a: ArrayLike, log_p_b: ArrayLike, names: t
     label_steps(below.xaxis, text, most=120)
     below.tick_params(axis="x", labelsize=10)
     below.set_xlim(-0.8, len(text) - 0.2)
-    _legend_above(below)
+    legend_above(below)
     return figure
 
 
-def _legend_above(axes: Axes) -> None:
-    """On the line of the title, where it hides no data."""
-    axes.legend(fontsize=9, frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 0.98), borderaxespad=0)
-
-
-def examples(rows: Sequence[Mapping[str, Any]], names: tuple[str, str] = ("negative", "positive")) -> Figure:
+def examples(
+    rows: Sequence[Mapping[str, Any]], names: tuple[str, str] = ("negative", "positive"), *, column: str = "text"
+) -> Figure:
     """A table of texts: those judged right, then those judged wrong, each in the order given.
 
     Args:
       rows: dicts of "text", "probability" (of the second class) and "label" (0 or 1).
       names: of the classes 0 and 1.
+      column: what stands above the texts, such as what their signs mean.
 
     Raises:
       ValueError: no rows.
@@ -86,7 +84,7 @@ def examples(rows: Sequence[Mapping[str, Any]], names: tuple[str, str] = ("negat
     axes = figure.subplots()
     axes.set(xlim=(0, 100), ylim=(height, -1.6))
     axes.set_axis_off()
-    for x, header in ((0, "truth"), (10, f"probability of {names[1]}"), (28, "text")):
+    for x, header in ((0, "truth"), (10, f"probability of {names[1]}"), (28, column)):
         axes.text(x, -1.0, header, fontsize=9, color=GREY, va="center", parse_math=False)
     line = 0.0
     for title, colour, group in blocks:
