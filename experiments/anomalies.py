@@ -17,6 +17,7 @@ import optax
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from experiments.checks import require_at_least, require_share
+from experiments.learning import draw_learning
 from experiments.presets import Settings, named
 from experiments.session import Options, batch_size_for, begin, follow
 from jaxlstm import losses, models, plots
@@ -119,7 +120,7 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
     own = scores["LSTM autoencoder"]
     plots.save(plots.roc(curves), run.folder / "roc.png")
     plots.save(plots.anomalies(watched.values, own, watched.labels), run.folder / "scores.png")
-    plots.save(plots.learning_curves(fitted.rows), run.folder / "learning.png")
+    draw_learning(run, fitted.rows)
     show_result(run.finish(metrics, {}, fitted.params, fitted.seconds))
 
 

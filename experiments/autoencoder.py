@@ -18,6 +18,7 @@ import numpy as np
 import optax
 
 from experiments.checks import require_at_least
+from experiments.learning import draw_learning
 from experiments.presets import Settings, named
 from experiments.session import Options, begin, follow
 from jaxlstm import LSTMParams, losses, models, plots
@@ -109,10 +110,8 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
         "composite_max_abs_error": float(jnp.abs(rebuilt_too - xs).max()),
         "prediction_max_abs_error": float(jnp.abs(predicted - following).max()),
     }
-    plots.save(plots.learning_curves(alone.rows, model="autoencoder"), run.folder / "learning.png")
-    plots.save(
-        plots.learning_curves(composite.rows, model="composite autoencoder"), run.folder / "learning_composite.png"
-    )
+    draw_learning(run, alone.rows, model="autoencoder")
+    draw_learning(run, composite.rows, model="composite autoencoder", name="learning_composite")
     plots.save(plots.reconstruction(*_flat(xs, rebuilt)), run.folder / "reconstruction.png")
     plots.save(plots.reconstruction(*_flat(xs, rebuilt_too, following, predicted)), run.folder / "composite.png")
     seconds = alone.seconds + composite.seconds

@@ -23,6 +23,7 @@ import optax
 
 from experiments.checks import require_at_least
 from experiments.keys import keys_for
+from experiments.learning import draw_learning
 from experiments.presets import Settings, named
 from experiments.session import Options, begin, follow
 from jaxlstm import losses, models, plots
@@ -136,7 +137,7 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
     probabilities = np.asarray(jax.nn.sigmoid(logits))
     for label, probability in zip(labels[0], probabilities[0], strict=True):
         console.print(f"expected {label:.0f}   predicted {probability:.4f}")
-    plots.save(plots.learning_curves(fitted.rows, ["accuracy"]), run.folder / "learning.png")
+    draw_learning(run, fitted.rows, ["accuracy"])
     sums = xs * config.length / 4 if config.scaled else xs
     if config.longer:
         shares = {f"trained at {config.length}": by_length}

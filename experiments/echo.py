@@ -16,6 +16,7 @@ import numpy as np
 import optax
 
 from experiments.checks import require_at_least
+from experiments.learning import draw_learning
 from experiments.presets import Settings, named
 from experiments.session import Options, begin, follow
 from jaxlstm import losses, models, plots
@@ -115,7 +116,7 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
 
     console.print(f"sequence  {' '.join(map(str, symbols[0]))}")
     console.print(f"expected  {symbols[0, config.position]}    answered  {answers[0]}")
-    plots.save(plots.learning_curves(rows, ["accuracy"]), run.folder / "learning.png")
+    draw_learning(run, rows, ["accuracy"])
     inside = jax.tree.map(np.asarray, trace(params.lstm, one_hot(symbols[0], config.num_symbols)))
     plots.save(plots.gates(inside, symbols[0], mark=config.position), run.folder / "gates.png")
     show_result(run.finish({"accuracy": accuracy}, ORIGINAL, params, seconds))

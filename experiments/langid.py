@@ -39,10 +39,11 @@ from experiments.language_models import (
     shapes,
     windows_of,
 )
+from experiments.learning import draw_learning
 from experiments.ngram import window_log_p
 from experiments.presets import Settings, named
 from experiments.session import Options, batch_size_for, begin, follow, run_to_ask
-from jaxlstm import models, plots
+from jaxlstm import models
 from jaxlstm.batches import batches_of
 from jaxlstm.data.text import UNKNOWN, Alphabet, alphabet_of
 from jaxlstm.errors import UserError
@@ -169,8 +170,7 @@ def main(
     read = reader(deployed(run), alphabet, config.window)
     show_character_probabilities(read, ["the ", "le d", "natio"])
     for name, model in learnt.items():
-        if plots.has_curve(model.rows):
-            plots.save(plots.learning_curves(model.rows, model=name), run.folder / f"learning_{name}.png")
+        draw_learning(run, model.rows, model=name, name=f"learning_{name}")
     plot_scores(run, scores, aucs, is_english)
     plot_characters(run, read, parts["french"].held_out[:40])
     seconds = sum(model.seconds for model in [*learnt.values(), *short.values()])

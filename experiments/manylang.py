@@ -31,6 +31,7 @@ from experiments.declarations import (
 )
 from experiments.identifiers import ask_identifiers
 from experiments.judges import name_of, weights_beside
+from experiments.learning import draw_learning
 from experiments.manylang_classifier import init_classifier, prefix_log_p, train_classifier
 from experiments.manylang_models import init_models, model_log_p, train_models
 from experiments.manylang_training import VALIDATION_WINDOWS
@@ -194,11 +195,8 @@ def train(run: Run, options: Options, parts: Parts) -> tuple[LSTMs, tuple[Fitted
     run.save_parameters(classifier.params, "classifier")
     spellers = train_models(run, options, parts, alphabets, key_models)
     run.save_parameters(spellers.params, "character_models")
-    if plots.has_curve(classifier.rows):
-        figure = plots.learning_curves(classifier.rows, ["accuracy"], model="classifier")
-        plots.save(figure, run.folder / "learning_classifier.png")
-    if plots.has_curve(spellers.rows):
-        plots.save(plots.learning_curves(spellers.rows, model="character models"), run.folder / "learning_models.png")
+    draw_learning(run, classifier.rows, ["accuracy"], model="classifier", name="learning_classifier")
+    draw_learning(run, spellers.rows, model="character models", name="learning_models")
     return LSTMs(alphabet, alphabets, classifier.params, spellers.params), (classifier, spellers)
 
 

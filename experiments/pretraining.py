@@ -12,9 +12,10 @@ import jax
 import numpy as np
 import optax
 
+from experiments.learning import draw_learning
 from experiments.reviews import Parts, batches_for, words_of
 from experiments.session import Options, follow
-from jaxlstm import models, plots
+from jaxlstm import models
 from jaxlstm.data import imdb
 from jaxlstm.reporting import console, show_parameters
 from jaxlstm.runs import Run
@@ -66,6 +67,6 @@ def pretrain(
             on_epochs=on_epochs,
             mesh=options.mesh,
         )
-    plots.save(plots.learning_curves(fitted.rows, model="missing words"), run.folder / f"{MODEL}.png")
+    draw_learning(run, fitted.rows, model="missing words", name=MODEL)
     console.print(f"a missing word of the validation reviews costs {fitted.rows[-1]['validation_loss']:.2f} nats")
     return fitted.params.embedding, fitted.seconds

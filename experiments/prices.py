@@ -21,6 +21,7 @@ import numpy as np
 import optax
 
 from experiments.checks import require_at_least
+from experiments.learning import draw_learning
 from experiments.presets import Settings, named
 from experiments.session import Options, batch_size_for, begin, follow
 from jaxlstm import models, plots
@@ -137,8 +138,7 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
 
     figure = plots.forecast(following[0], mean[0], deviation[0], sigma[0], quantity="return")
     plots.save(figure, run.folder / "forecast.png")
-    if plots.has_curve(fitted.rows):
-        plots.save(plots.learning_curves(fitted.rows), run.folder / "learning.png")
+    draw_learning(run, fitted.rows)
     show_result(run.finish(metrics, {}, fitted.params, fitted.seconds))
 
 

@@ -31,6 +31,7 @@ from sklearn.metrics import confusion_matrix
 from experiments.checks import option, require_at_least, require_share, require_texts
 from experiments.judges import LSTM
 from experiments.keys import keys_for
+from experiments.learning import draw_learning
 from experiments.presets import Settings, named
 from experiments.pretraining import pretrain
 from experiments.review_classifier import Classifier, Params, deployed, ensemble_of, init, logits_of
@@ -237,8 +238,7 @@ def main(
 
     ids, labels = parts.test
     logits = judges.logits(ids, options)
-    if plots.has_curve(rows):
-        plots.save(plots.learning_curves(rows, ["accuracy"]), run.folder / "learning.png")
+    draw_learning(run, rows, ["accuracy"])
     plot_answers(run, words_of(ids), labels, logits[LSTM], reviews.vocabulary)
     show_result(run.finish(accuracies(logits, labels), ORIGINAL, params, seconds))
 

@@ -22,6 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from experiments.checks import require_at_least, require_share
+from experiments.learning import draw_learning
 from experiments.presets import Settings, named
 from experiments.session import Options, batch_size_for, begin, follow
 from jaxlstm import losses, models, plots
@@ -117,8 +118,7 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
         heading = f"{best}\ncoefficient {coefficient + 1} of the first test series, standardised"
         shown = plots.reconstruction(target[:, coefficient], output[:, coefficient], heading=heading)
         plots.save(shown, run.folder / f"coefficient_{coefficient + 1}.png")
-    if plots.has_curve(rows[best]):
-        plots.save(plots.learning_curves(rows[best], model=best), run.folder / "learning.png")
+    draw_learning(run, rows[best], model=best)
     show_result(run.finish(metrics, {}, params, seconds))
 
 
