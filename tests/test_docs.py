@@ -1,17 +1,21 @@
-"""The pages in docs that are programs: their Python runs, from top to bottom, and what it asserts holds."""
+"""The pages that are programs: their Python runs, from top to bottom, and what it asserts holds."""
 
 import re
 from pathlib import Path
 
+import jax
 import pytest
 
-DOCS = Path(__file__).parent.parent / "docs"
+ROOT = Path(__file__).parent.parent
 NEEDS = {
-    "coming_from_keras": "keras",
-    "coming_from_pytorch": "torch",
-    "coming_from_flax": "flax",
-    "deploying": "onnx",
-    "features": "matplotlib",
+    "README": "jax",
+    "docs/training": "orbax.checkpoint",
+    "docs/coming_from_keras": "keras",
+    "docs/coming_from_pytorch": "torch",
+    "docs/coming_from_flax": "flax",
+    "docs/deploying": "onnx",
+    "docs/features": "matplotlib",
+    "docs/many_devices": "optax",
 }
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -22,11 +26,20 @@ BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 def test_the_code_of_a_page_runs(name, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")  # Keras is not there at all where its default backend is missing
     pytest.importorskip(NEEDS[name], reason=f"{NEEDS[name]} is not installed")
-    page = DOCS / f"{name}.md"
-    text = page.read_text()
-    namespace: dict = {"__name__": name}
+    run_page(name)
+
+
+def test_the_code_of_the_readme_runs_in_float64():
+    with jax.enable_x64(True):
+        run_page("README")
+
+
+def run_page(name):
+    page = ROOT / f"{name}.md"
+    text = page.read_text(encoding="utf-8")
+    namespace: dict = {"__name__": page.stem}
     blocks = list(BLOCK.finditer(text))
-    assert len(blocks) > 2
+    assert blocks
     for match in blocks:
         # As many empty lines before it as in the page, so that an error names the page's own line.
         code = "\n" * (text.count("\n", 0, match.start()) + 1) + match[1]
