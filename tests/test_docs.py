@@ -6,6 +6,10 @@ from pathlib import Path
 import jax
 import pytest
 
+from experiments.bilingual import as_typeset
+from jaxlstm.data import imdb
+from jaxlstm.data.text import Alphabet
+
 ROOT = Path(__file__).parent.parent
 NEEDS = {
     "README": "jax",
@@ -34,6 +38,19 @@ def test_the_code_of_the_readme_runs_in_float64():
         run_page("README")
 
 
+def test_texts_become_ids_without_the_library_as_they_do_with_it():
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    page = run_page("docs/deploying")
+    vocabulary = ["the", "it's", "film", "a"]
+    for text in ("It\u2019s THE<br />film - a 'film'.", "", "one_two it's", "a the " * 9):
+        (ids,) = imdb.encode_texts([text], vocabulary, 6, 12)
+        assert page["review_ids"](text, vocabulary, 6, 12) == ids[ids != imdb.PADDING].tolist()
+    for characters in (" 'aelt\u00e9", " aelt\u00e9\u2019"):
+        for text in ("L'\u00c9t\u00e9,\n l\u2019a", "", " \u02bcx"):
+            expected = Alphabet(characters).encode(as_typeset(text, characters))
+            assert page["character_ids"](text, characters) == expected.tolist()
+
+
 def run_page(name):
     page = ROOT / f"{name}.md"
     text = page.read_text(encoding="utf-8")
@@ -44,3 +61,4 @@ def run_page(name):
         # As many empty lines before it as in the page, so that an error names the page's own line.
         code = "\n" * (text.count("\n", 0, match.start()) + 1) + match[1]
         exec(compile(code, str(page), "exec"), namespace)
+    return namespace
