@@ -109,4 +109,5 @@ def test_half_precision_is_summed_in_float32(dtype, masked):
     cost = losses.cross_entropy(logits, jnp.zeros(count, int), mask)
     assert cost == pytest.approx(np.log1p(np.exp(9.0)), rel=1e-6)
     assert losses.squared_error(logits, 0 * logits, mask) == pytest.approx(40.5, rel=1e-6)
+    assert losses.masked_mean(logits[:, 1], mask) == 9
     assert {loss.dtype for loss in (cost, losses.masked_mean(labels, mask))} == {np.dtype(np.float32)}
