@@ -48,13 +48,13 @@ class Config(Settings):
     """Shorter lengths to learn first, one after the other, each for as many epochs."""
     chrono: bool = True
     """Start with forget gates for dependencies as long as the sequence, not with a bias of 1."""
-    learning_rate: float = 0.03
+    learning_rate: float = 0.02
     """Of Adam, at the start; it falls to zero along a cosine."""
     clip: float = 1.0
     """Largest norm of a gradient."""
     batch_size: int = 64
     """Sequences in a step."""
-    epochs: int = 30
+    epochs: int = 40
     """Epochs of `steps_per_epoch` steps, at each length."""
     steps_per_epoch: int = 100
     """Steps in an epoch; every batch is new."""
@@ -87,8 +87,8 @@ class Config(Settings):
 
 PRESETS = named(
     original=Config(),
-    length200=Config(length=200, curriculum=(12, 50), epochs=10),
-    length1000=Config(length=1000, curriculum=(12, 50, 200), epochs=10),
+    length200=Config(length=200, curriculum=(12, 50), learning_rate=0.03, epochs=10),
+    length1000=Config(length=1000, curriculum=(12, 50, 200), learning_rate=0.03, epochs=10),
 )
 
 
