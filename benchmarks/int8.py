@@ -109,8 +109,11 @@ def onnx_ways(model: Model, folder: Path) -> list[Way]:
     def ask(session: Any, ids: np.ndarray) -> np.ndarray:
         return session.run(None, {name: ids})[0]
 
+    sessions = onnxruntime.SessionOptions()
+    # A session's idle threads would keep the cores busy while another session has its turn.
+    sessions.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return [
-        Way(label, path.stat().st_size, partial(ask, onnxruntime.InferenceSession(path)))
+        Way(label, path.stat().st_size, partial(ask, onnxruntime.InferenceSession(path, sessions)))
         for label, path in paths.items()
     ]
 
