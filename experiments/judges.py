@@ -22,6 +22,7 @@ def name_of(judge: str, order: int) -> str:
         "with_ngram": f"LSTMs and {order}-grams",
         "lingua": "Lingua",
         "fasttext_lite": "fastText, small",
+        "after_1_epochs": "after 1 epoch",
     }
     return names.get(judge, judge.replace("_", " "))
 

@@ -40,15 +40,10 @@ def plot_characters(run: Run, read: Reader, text: str) -> None:
 def plot_scores(run: Run, scores: Mapping[str, np.ndarray], aucs: Mapping[str, float], is_first: np.ndarray) -> None:
     """The ROC of each judge, and how far apart the scores of the LSTMs are."""
     curves = {
-        _name_of(judge, run.config.ngram): (*roc_curve(is_first, of_judge)[:2], aucs[judge])
+        name_of(judge, run.config.ngram): (*roc_curve(is_first, of_judge)[:2], aucs[judge])
         for judge, of_judge in scores.items()
     }
     plots.save(plots.roc(curves), run.folder / "roc.png")
     by_class = {title: scores[LSTM][is_first == label] for title, label in zip(TITLES, (1, 0), strict=True)}
     formula = f"log P(string | {TITLES[0]}) - log P(string | {TITLES[1]})"
     plots.save(plots.score_histogram(by_class, formula=formula), run.folder / "scores.png")
-
-
-def _name_of(judge: str, order: int) -> str:
-    """What the pictures call a judge; as a metric the short training has "epochs" even where it is one."""
-    return name_of(judge, order).replace("after 1 epochs", "after 1 epoch")

@@ -16,15 +16,16 @@ def check_at_least(name: str, value: int | None, least: int) -> None:
 
 
 def check_sizes(**sizes: int) -> None:
-    """For numbers of units, of symbols, of beams: at least 1 of each."""
+    """For numbers of inputs, units, heads: at least 1 of each."""
     for name, size in sizes.items():
         check_at_least(name, size, 1)
 
 
-def check_rate(name: str, rate: float) -> None:
-    """For the share of what is dropped."""
-    if not 0 <= rate < 1:
-        raise ValueError(f"{name}: expected 0 or more and less than 1, got {rate}")
+def check_rates(**rates: float) -> None:
+    """For shares of what is dropped."""
+    for name, rate in rates.items():
+        if not 0 <= rate < 1:
+            raise ValueError(f"{name}: expected 0 or more and less than 1, got {rate}")
 
 
 def check_number(name: str, number: Any, holds: Callable[[Any], bool], expected: str) -> None:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from jaxlstm.checks import check_rate
+from jaxlstm.checks import check_rates
 
 
 class DenseParams(NamedTuple):
@@ -42,5 +42,5 @@ def dropout_scale(key: Array, rate: float, shape: tuple[int, ...], dtype: DTypeL
     Raises:
       ValueError: a rate outside [0, 1).
     """
-    check_rate("rate", rate)
+    check_rates(rate=rate)
     return jax.random.bernoulli(key, 1 - rate, shape).astype(dtype) / (1 - rate)

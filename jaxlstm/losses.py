@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
+from jaxlstm.cell import cell_dtype
 from jaxlstm.checks import check_shape
 
 
@@ -95,7 +96,7 @@ def binary_accuracy(logits: Array, labels: Array, mask: Array | None = None) -> 
 
 
 def _wide(values: Array) -> Array:
-    return values.astype(jnp.promote_types(values.dtype, jnp.float32))
+    return values.astype(cell_dtype(values.dtype))
 
 
 def _check_mask(mask: Array, shape: tuple[int, ...]) -> None:

@@ -18,7 +18,7 @@ from jax import Array
 from jax.tree_util import keystr, tree_flatten_with_path
 
 from jaxlstm.cells.interface import Cell
-from jaxlstm.checks import check_rate
+from jaxlstm.checks import check_rates
 from jaxlstm.layers import dropout_scale
 from jaxlstm.noise import Noise
 from jaxlstm.stack import BidirectionalParams
@@ -55,8 +55,7 @@ def draw_noise(
       ValueError: a rate outside [0, 1).
     """
     rates = {"inputs": inputs, "recurrent": recurrent, "zoneout_h": zoneout_h, "zoneout_c": zoneout_c}
-    for name, rate in rates.items():
-        check_rate(name, rate)
+    check_rates(**rates)
     parts = _parts(params)
     if parts is not None:
         keys = jax.random.split(key, len(parts))
@@ -99,8 +98,7 @@ def mean_noise(
         stabilised state is one.
     """
     rates = {"zoneout_h": zoneout_h, "zoneout_c": zoneout_c}
-    for name, rate in rates.items():
-        check_rate(name, rate)
+    check_rates(**rates)
     parts = _parts(params)
     if parts is not None:
         return tuple(mean_noise(cell, part, batch_shape, steps, **rates, time_major=time_major) for part in parts)

@@ -12,11 +12,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 
 from jaxlstm.runs import count_parameters
+from jaxlstm.training import Row
 
 console = Console()
 VALIDATION = "validation_"  # what the names of such metrics begin with
 LOG_SECONDS = 30  # between two lines about training, where there is no terminal to draw a bar in
-Row = dict[str, float]  # the metrics of an epoch
 
 
 def show_parameters(title: str, params: Any) -> None:

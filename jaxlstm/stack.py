@@ -118,12 +118,12 @@ def stack(
       ValueError: another number of states or of noise than of layers, dropout without a key, and all that
         `scan_cell` raises.
     """
-    if not isinstance(params, tuple | list) or hasattr(params, "_fields"):
+    if not _is_of_layers(params):
         raise ValueError(f"params: expected a tuple of layers, as init_stack makes it, got {type(params).__name__}")
     _check_merge(merge, len(params))
     for name, given in (("state", state), ("noise", noise)):
-        if given is not None and (hasattr(given, "_fields") or len(given) != len(params)):
-            got = type(given).__name__ if hasattr(given, "_fields") else len(given)
+        if given is not None and not (_is_of_layers(given) and len(given) == len(params)):
+            got = len(given) if _is_of_layers(given) else type(given).__name__
             raise ValueError(f"{name}: expected one for each of {len(params)} layers, got {got}")
     if dropout and key is None:
         raise ValueError("key: expected one for dropout, got None")
@@ -136,6 +136,11 @@ def stack(
         new, xs = layer(cell, p, xs, s, noise=n, merge=merge, **options)
         states.append(new)
     return tuple(states), xs
+
+
+def _is_of_layers(value: Any) -> bool:
+    """Whether it has an entry for each layer, and is no named tuple, of one layer."""
+    return isinstance(value, Sequence) and not hasattr(value, "_fields")
 
 
 def layer(

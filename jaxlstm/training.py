@@ -197,8 +197,10 @@ def _step(
         returned = state.apply_fn(*arguments)
         if not (isinstance(returned, tuple) and len(returned) == 2 and jnp.ndim(returned[0]) == 0):
             expected = "(loss, metrics)" if state.carry is None else "(loss, (carry, metrics))"
-            got = jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape)}", returned)
-            raise ValueError(f"loss: expected it to return {expected}, a number and a dict of numbers, got {got}")
+            got = jax.tree.map(jnp.shape, returned)
+            raise ValueError(
+                f"loss: expected it to return {expected}, a number and a dict of numbers, got the shapes {got}"
+            )
         return returned
 
     gradient = jax.value_and_grad(checked, has_aux=True)

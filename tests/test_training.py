@@ -289,7 +289,9 @@ def test_a_resumption_without_early_stopping_goes_on_with_the_last_parameters(tm
     assert resumed.best_epoch == 3
 
 
-@pytest.mark.parametrize("returned", [lambda error: error, lambda error: (jnp.ones(2) * error, {})])
+@pytest.mark.parametrize(
+    "returned", [lambda error: error, lambda error: (jnp.ones(2) * error, {}), lambda error: (error, {}, 0)]
+)
 def test_a_loss_that_returns_something_else_is_named(returned):
     def loss(params, batch, key):
         return returned(jnp.mean(params["w"]))
