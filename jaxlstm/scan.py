@@ -1,4 +1,4 @@
-"""`scan_cell`: any cell over whole sequences, with the semantics of `lstm`.
+"""`scan_cell`: any cell over whole sequences, with the semantics of `lstm`, which runs `cells.LSTM` where it can.
 
 A new sequence may start within a row (`resets`), and a long one may be computed twice instead of kept
 (`checkpoint_every`).
@@ -13,6 +13,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxlstm.cells.interface import Cell
+from jaxlstm.cells.standard import LSTM
 from jaxlstm.checks import (
     check_at_least,
     check_flag,
@@ -41,6 +42,7 @@ from jaxlstm.loop import loop
 from jaxlstm.noise import Noise, replaced, zoned_out
 from jaxlstm.schedule import unroll_of
 from jaxlstm.segments import in_segments
+from jaxlstm.sequence import lstm
 from jaxlstm.sharding import on_each_device, varying_like
 
 
@@ -105,6 +107,18 @@ def scan_cell(
         if noise.h_scale is not None:
             check_shape("noise.h_scale", noise.h_scale, state.h.shape)
         xs, noise = _apply_to_inputs(noise, xs, layout)
+    if cell == LSTM and not _needs_steps(resets, noise, checkpoint_every):
+        return lstm(
+            params,
+            xs,
+            state,
+            lengths=lengths,
+            mask=mask,
+            reverse=reverse,
+            time_major=time_major,
+            unroll=unroll,
+            h_scale=None if noise is None else noise.h_scale,
+        )
     lengths, mask = checked_masking(layout, lengths, mask)
     if resets is not None:
         resets = checked_steps("resets", resets, layout, "True where a new sequence starts")
@@ -122,6 +136,12 @@ def scan_cell(
         unroll=unroll_of(unroll, layout, current_platform(), checkpoint_every or 0),
         checkpoint_every=checkpoint_every,
     )
+
+
+def _needs_steps(resets: ArrayLike | None, noise: Noise | None, checkpoint_every: int | None) -> bool:
+    """Whether something happens between the steps, for which the loop over them is needed."""
+    zoneout = noise is not None and not (noise.keep_h is None and noise.keep_c is None)
+    return zoneout or resets is not None or checkpoint_every is not None
 
 
 @partial(jax.jit, static_argnames=("cell", "layout", "reverse", "unroll", "checkpoint_every"))

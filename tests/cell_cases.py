@@ -1,5 +1,6 @@
 """The cells with random weights, inputs and states, and their oracles."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import cell_oracles
@@ -7,11 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlstm import cells
+from jaxlstm import cells, init_lstm
 from jaxlstm.cells import Cell
 
+# The LSTM as any other cell is run: `scan_cell` runs `cells.LSTM` itself by `lstm`.
+STEPPED_LSTM = cells.LSTM._replace(init=partial(init_lstm))
+
 CELLS: dict[str, tuple[Cell, Any]] = {
-    "lstm": (cells.LSTM, cell_oracles.lstm),
+    "lstm": (STEPPED_LSTM, cell_oracles.lstm),
     "peephole": (cells.PEEPHOLE, cell_oracles.peephole),
     "coupled": (cells.COUPLED, cell_oracles.coupled),
     "no-forget-gate": (cells.NO_FORGET_GATE, cell_oracles.no_forget_gate),

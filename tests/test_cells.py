@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cases import HOLES, LENGTHS
-from cell_cases import CELLS, CellProblem, draw, expected, unstabilised
+from cell_cases import CELLS, STEPPED_LSTM, CellProblem, draw, expected, unstabilised
 from compare import assert_close, assert_close_by_norm, assert_equal
 from jax.test_util import check_grads
 from problem import draw_like
 
-from jaxlstm import LSTMState, cells, lstm
+from jaxlstm import LSTMState, cells, lstm, scan
 from jaxlstm.cells import Cell
+from jaxlstm.regularise import draw_noise
 from jaxlstm.scan import scan_cell
 
 pytestmark = pytest.mark.usefixtures("float64", "strict_ranks")
@@ -171,10 +172,28 @@ def test_batch_equals_vmap_of_single(name):
     assert_close(run(cell, problem, mask=HOLES), single(*problem[1:], jnp.asarray(HOLES)), 1e-13)
 
 
-def test_the_standard_cell_is_lstm():
-    problem = draw("lstm")
-    options = {"mask": HOLES, "reverse": True}
-    assert_close(run(cells.LSTM, problem, **options), lstm(*problem, **options), 1e-13)
+BY_LSTM = {
+    "mask": ({"mask": HOLES, "reverse": True}, True),
+    "time major": ({"mask": HOLES.T, "time_major": True, "unroll": 2}, True),
+    "dropout": ({"rates": {"inputs": 0.3, "recurrent": 0.4}}, True),
+    "zoneout": ({"rates": {"zoneout_h": 0.3}}, False),
+    "resets": ({"resets": RESETS}, False),
+    "checkpoints": ({"mask": HOLES, "checkpoint_every": 2}, False),
+}
+
+
+@pytest.mark.parametrize("case", BY_LSTM)
+def test_the_standard_cell_runs_by_lstm_where_it_can(case, monkeypatch):
+    (options, by_lstm), problem, calls = BY_LSTM[case], draw("lstm"), []
+    if "rates" in options:
+        noise = draw_noise(jax.random.key(0), cells.LSTM, problem.params, (3,), 7, **options["rates"])
+        options = {"lengths": LENGTHS, "noise": noise}
+    if "time_major" in options:
+        problem = problem._replace(xs=jnp.swapaxes(problem.xs, 0, 1))
+    stepped = scan_cell(STEPPED_LSTM, *problem, **options)
+    monkeypatch.setattr(scan, "lstm", lambda *arguments, **options: calls.append(1) or lstm(*arguments, **options))
+    assert_close(scan_cell(cells.LSTM, *problem, **options), stepped, 1e-13)
+    assert len(calls) == by_lstm
 
 
 def test_slstm_is_stable_where_exponentials_are_not():

@@ -1,7 +1,7 @@
 """The LSTM of `jaxlstm.cell`, with its equations and functions, as a `Cell`.
 
-Hochreiter & Schmidhuber (1997), with the forget gate of Gers, Schmidhuber & Cummins (2000). `lstm` is the
-faster way to run this one; as a cell it can be put where any other stands.
+Hochreiter & Schmidhuber (1997), with the forget gate of Gers, Schmidhuber & Cummins (2000). As a cell
+it can be put where any other stands; over whole sequences `scan_cell` runs it by `lstm` where it can.
 """
 
 from jax import Array
