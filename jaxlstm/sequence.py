@@ -76,7 +76,7 @@ def lstm(
       h_scale: [..., H]; h_{t-1} is multiplied by it before the recurrent product, at every step:
         the mask of variational recurrent dropout (Gal & Ghahramani 2016).
       implementation: "scan", "cudnn" or "pallas" (`jaxlstm.implementations`), or None for the fastest
-        that can run; `which_implementation` tells it.
+        that can run, or the one preferred (`jaxlstm.implementations.preferring`); `which_implementation` tells it.
 
     Returns:
       The state after the last valid step walked, and the outputs ys [..., T, H]: carry first, as in

@@ -1,16 +1,22 @@
 """Which implementation runs a call, what each refuses, and why."""
 
 import re
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
+from flax import nnx
 from problem import draw
 
 import jaxlstm
-from jaxlstm import lstm, which_implementation
-from jaxlstm.implementations import choice, cudnn, deciding_for
+from jaxlstm import cells, linen, lstm, which_implementation
+from jaxlstm import nnx as jaxlstm_nnx
+from jaxlstm.implementations import choice, cudnn, deciding_for, preferring
+from jaxlstm.models.tagger import init_tagger, tag
+from jaxlstm.stack import init_stack, stack
 
 pytestmark = pytest.mark.usefixtures("strict_ranks")
 
@@ -167,6 +173,75 @@ def test_the_kernel_is_for_one_kind_of_gpu(monkeypatch):
         implementation="pallas",
         platform="cuda",
     )
+
+
+@pytest.fixture
+def lstms_of_cudnn(_cuda_in_jax, monkeypatch):
+    """A list that grows by the hidden size of each LSTM traced for cuDNN."""
+    from jax.experimental import rnn
+
+    seen = []
+
+    def stand_in(x, h, c, weights, steps, inputs, hidden, *_):
+        seen.append(hidden)
+        return jnp.zeros((*x.shape[:2], hidden)), h, c
+
+    monkeypatch.setattr(rnn, "lstm", stand_in)
+    jax.clear_caches()
+    return seen
+
+
+def by_linen(xs):
+    module = linen.RNN(nn.OptimizedLSTMCell(8))
+    return module.apply(module.init(jax.random.key(0), xs), xs)
+
+
+def by_nnx(xs):
+    return jaxlstm_nnx.RNN(nnx.OptimizedLSTMCell(4, 8, rngs=nnx.Rngs(0)), rngs=nnx.Rngs(0))(xs)
+
+
+def by_stack(xs, **options):
+    layers = init_stack(jax.random.key(0), cells.LSTM, 4, (8, 8), **options)
+    return stack(cells.LSTM, layers, xs)
+
+
+CALLERS = {
+    "tag": (lambda xs: tag(init_tagger(jax.random.key(0), 4, 8, 3), xs), [8]),
+    "stack": (by_stack, [8, 8]),
+    "both directions": (partial(by_stack, bidirectional=True), [8, 8, 8, 8]),
+    "linen": (by_linen, [8]),
+    "nnx": (by_nnx, [8]),
+}
+
+
+@pytest.mark.parametrize("name", CALLERS)
+def test_a_preference_reaches_the_calls_of_others(name, lstms_of_cudnn):
+    run, sizes = CALLERS[name]
+    with deciding_for("cuda"), preferring("pallas", "cudnn"):  # the first is for half precision alone
+        jax.eval_shape(run, jnp.ones((2, 5, 4)))
+    assert set(lstms_of_cudnn) == set(sizes)
+    assert len(lstms_of_cudnn) >= len(sizes)
+
+
+def test_what_is_compiled_follows_the_preference(lstms_of_cudnn):
+    problem = draw(dtype=np.float32)
+    run = jax.jit(lambda *arguments: lstm(*arguments)[1])
+    with deciding_for("cuda"):
+        for preferred, seen in (((), 0), (("cudnn",), 1), (("cudnn",), 1), (("scan", "cudnn"), 1), ((), 1)):
+            with preferring(*preferred):
+                run.trace(*problem[:3])
+            assert len(lstms_of_cudnn) == seen
+
+
+def test_a_preference_is_given_up_for_a_reason_and_yields_to_a_name():
+    with preferring("pallas", "cudnn"):
+        assert which_implementation(*described(), platform="tpu") == (
+            "scan",
+            "'pallas' needs an NVIDIA GPU, the platform is tpu; 'cudnn' needs an NVIDIA GPU, the platform is tpu",
+        )
+        assert which_implementation(*described(), implementation="scan").reason == "it was asked for"
+    with pytest.raises(ValueError, match=r"^implementations: expected one of 'scan', 'cudnn', 'pallas', got 'triton'$"):
+        preferring("cudnn", "triton")
 
 
 def test_lstm_itself_refuses_and_says_why():

@@ -6,7 +6,8 @@
 | "cudnn" | NVIDIA's own LSTM, float32 | `cudnn` |
 | "pallas" | kernels that walk over all steps with W_h kept on chip, half precision, H of up to 512 | `pallas` |
 
-The two kernels are imported where they are asked for. Each module has
+A call names one of them (`lstm(implementation=)`), or a block of code prefers some (`preferring`), or a rule from
+measurements decides. The two kernels are imported where they are asked for. Each module has
 
     refusal(call) -> str | None      why it cannot run the call, or None
     run(call, params, xs, state, lengths, mask) -> (LSTMState, hs)
@@ -24,6 +25,7 @@ from jaxlstm.implementations.choice import (
     current_platform,
     deciding_for,
     module_of,
+    preferring,
 )
 
 __all__ = [
@@ -36,4 +38,5 @@ __all__ = [
     "current_platform",
     "deciding_for",
     "module_of",
+    "preferring",
 ]

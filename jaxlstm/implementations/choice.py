@@ -1,9 +1,7 @@
 """Which implementation runs a call: eligibility by shape, dtype, mask and platform, and a rule among the eligible."""
 
-import contextlib
 import importlib
-from collections.abc import Iterator
-from contextvars import ContextVar
+from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -75,17 +73,20 @@ def choose(call: Call, implementation: str | None) -> Choice:
     Raises:
       ValueError: an unknown name, or one that cannot run this call.
     """
-    if implementation is not None and implementation not in IMPLEMENTATIONS:
-        names = ", ".join(map(repr, IMPLEMENTATIONS))
-        raise ValueError(f"implementation: expected one of {names}, or None, got {implementation!r}")
     if implementation is not None:
+        _check_name("implementation", implementation, " or None,")
         if reason := refusal(call, implementation):
             raise ValueError(f"implementation: {implementation!r} {reason}")
         return Choice(implementation, "it was asked for")
+    refused = []
+    for preferred in _preferred.value:
+        if not (reason := refusal(call, preferred)):
+            return Choice(preferred, "it is preferred here")
+        refused.append(f"{preferred!r} {reason}")
     for rule in RULES:
         if rule.applies(call) and not refusal(call, rule.implementation):
             return Choice(rule.implementation, rule.measured)
-    return Choice("scan", UNMEASURED)
+    return Choice("scan", "; ".join(refused) or UNMEASURED)
 
 
 def refusal(call: Call, implementation: str) -> str | None:
@@ -115,23 +116,43 @@ def kernel_refusal(call: Call) -> str | None:
     return None
 
 
-_assumed: ContextVar[str | None] = ContextVar("platform", default=None)
+# Contexts of JAX: what they hold is part of the key under which `jax.jit` keeps what it has traced and compiled.
+_preferred = jax.make_user_context(())  # implementations
+_assumed = jax.make_user_context(None)  # a platform
 
 
-@contextlib.contextmanager
-def deciding_for(platform: str) -> Iterator[None]:
+def preferring(*implementations: str) -> AbstractContextManager[None]:
+    """Calls to `lstm` within take the first of these that can run them, where they name none themselves.
+
+    It reaches the calls that others make: those of `jaxlstm.models`, of stacks of `cells.LSTM`, of `linen.RNN` and
+    `nnx.RNN`. What none of these can run, runs as it does without; `which_implementation` tells.
+
+        with preferring("cudnn", "pallas"):
+            fitted = fit(...)
+
+    Raises:
+      ValueError: an unknown name.
+    """
+    for name in implementations:
+        _check_name("implementations", name)
+    return _preferred(implementations)
+
+
+def deciding_for(platform: str) -> AbstractContextManager[None]:
     """Calls to `lstm` within decide as on that platform: to lower for CUDA on a machine without, or to try
     the "pallas" kernel in JAX's interpreter ("interpreter"), which is slow."""
-    token = _assumed.set(platform)
-    try:
-        yield
-    finally:
-        _assumed.reset(token)
+    return _assumed(platform)
+
+
+def _check_name(argument: str, name: str, otherwise: str = "") -> None:
+    if name not in IMPLEMENTATIONS:
+        names = ", ".join(map(repr, IMPLEMENTATIONS))
+        raise ValueError(f"{argument}: expected one of {names},{otherwise} got {name!r}")
 
 
 def current_platform() -> str:
     """The platform that `deciding_for` names, or that of JAX's default device."""
-    if assumed := _assumed.get():
+    if assumed := _assumed.value:
         return assumed
     config: Any = jax.config
     device = config.jax_default_device  # a device or the name of a platform, where one is set
