@@ -3,12 +3,15 @@
 import hashlib
 import re
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 from data_files import one_line
+from filelock import FileLock
 
 from jaxlstm.data.fetch import Source, UnreachableError, locate
 from jaxlstm.errors import DataError
@@ -130,6 +133,11 @@ def publisher():
     thread.join()
 
 
+def kept(cache: Path) -> list[str]:
+    """The files in the cache, but for the lock."""
+    return [file.name for file in cache.iterdir() if file.suffix != ".lock"]
+
+
 class TestDownloads:
     def test_once_then_from_the_cache(self, publisher, cache):
         path = locate(publisher.source())
@@ -137,7 +145,7 @@ class TestDownloads:
         assert path.read_bytes() == CONTENT
         assert locate(publisher.source()) == path
         assert publisher.ranges == [None]
-        assert [file.name for file in cache.iterdir()] == ["set.bin"]
+        assert kept(cache) == ["set.bin"]
 
     def test_the_bar_counts_to_the_end(self, publisher, capsys):
         locate(publisher.source())
@@ -150,17 +158,35 @@ class TestDownloads:
         with pytest.raises(UnreachableError, match="the connection was cut, the next call continues after") as error:
             locate(publisher.source())
         one_line(error)
-        (part,) = cache.iterdir()
-        assert part.name == "set.bin.part"
-        size = part.stat().st_size
+        assert kept(cache) == ["set.bin.part"]
+        size = (cache / "set.bin.part").stat().st_size
         assert 100_000 < size <= 200_000
         assert f"{size:,} bytes" in str(error.value)
 
         publisher.cut_after = None
         assert locate(publisher.source()).read_bytes() == CONTENT
         assert publisher.ranges == [None, f"bytes={size}-"]
-        assert [file.name for file in cache.iterdir()] == ["set.bin"]
+        assert kept(cache) == ["set.bin"]
         assert "300.0/300.0 kB" in capsys.readouterr().err
+
+    def test_while_another_process_downloads_it_is_waited_for(self, publisher, cache, capsys):
+        cache.mkdir()
+        with ThreadPoolExecutor() as pool:
+            with FileLock(cache / "set.bin.lock"):
+                path = pool.submit(locate, publisher.source())
+                seen = ""
+                while not seen and not path.done():
+                    time.sleep(0.01)
+                    seen = capsys.readouterr().err
+                (cache / "set.bin").write_bytes(CONTENT)
+            assert path.result() == cache / "set.bin"
+        assert seen == "set.bin: another process is downloading it; waiting\n"
+        assert publisher.ranges == []
+
+    def test_a_cache_that_can_only_be_read_serves(self, publisher, cache, monkeypatch):
+        path = locate(publisher.source())
+        monkeypatch.setattr("jaxlstm.data.fetch.FileLock", lambda _: pytest.fail("a lock was taken"))
+        assert locate(publisher.source()) == path
 
     def test_a_redirect_keeps_the_part(self, publisher, cache):
         cache.mkdir()
@@ -183,7 +209,7 @@ class TestDownloads:
         assert publisher.url in text
         assert f"expected sha256:{'ab' * 32}" in text
         assert hashlib.sha256(CONTENT).hexdigest() in text
-        assert list(cache.iterdir()) == []
+        assert kept(cache) == []
 
     def test_a_wrong_part_is_not_kept_either(self, publisher, cache):
         cache.mkdir()
@@ -201,7 +227,7 @@ class TestDownloads:
         publisher.status = 404
         with pytest.raises(UnreachableError, match=r"\(404 Not Found\)"):
             locate(publisher.source())
-        assert list(cache.iterdir()) == []
+        assert kept(cache) == []
 
     def test_offline(self, publisher, cache):
         publisher.server.server_close()  # nobody listens at this port now
@@ -212,7 +238,7 @@ class TestDownloads:
             f"set.bin: cannot be downloaded from {publisher.url} (no connection); "
             "put set.bin or set in a folder and name the folder with --data-dir or JAXLSTM_DATA"
         )
-        assert list(cache.iterdir()) == []
+        assert kept(cache) == []
 
     def test_a_cache_that_cannot_be_written(self, publisher, tmp_path, monkeypatch):
         (tmp_path / "file").touch()

@@ -1,17 +1,19 @@
 """Where a data set comes from: a local copy of the user's, or the publisher's copy, downloaded once.
 
 Downloads go through pooch: into its cache folder, checked by hash, under their final name only when
-complete and right. What a cut connection leaves is a `.part` file, which the next call continues.
+complete and right. What a cut connection leaves is a `.part` file, which the next call continues. Of several
+processes that want a file one downloads it, and the others wait.
 """
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import pooch
 import requests
+from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
@@ -85,7 +87,9 @@ def _download(source: Source) -> Path:
         part.replace(output_file)  # pooch checks the hash next, and deletes the file if it is wrong
 
     try:
-        path = pooch.retrieve(source.url, source.hash, fname=source.name, path=cache_dir(), downloader=downloader)
+        # What is there already needs no lock, so that a cache that can only be read serves as well.
+        with nullcontext() if (cache_dir() / source.name).exists() else _one_at_a_time(source):
+            path = pooch.retrieve(source.url, source.hash, fname=source.name, path=cache_dir(), downloader=downloader)
     except requests.RequestException as error:
         rest = f", the next call continues after {part.stat().st_size:,} bytes" if part.exists() else ""
         raise UnreachableError(
@@ -97,6 +101,22 @@ def _download(source: Source) -> Path:
     except OSError as error:
         raise UnreachableError(f"{cache_dir()}: cannot hold {source.name} ({error}); set JAXLSTM_CACHE") from error
     return Path(path)
+
+
+@contextmanager
+def _one_at_a_time(source: Source) -> Iterator[None]:
+    """No other process is within at the same time, for this file."""
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    lock = FileLock(cache_dir() / f"{source.name}.lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        Console(stderr=True).print(f"{source.name}: another process is downloading it; waiting")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _download_rest(url: str, part: Path) -> None:
