@@ -63,13 +63,16 @@ def main(arguments: list[str]) -> int:
     try:
         if (name := arguments[0]) in EXPERIMENTS:
             commands[name] = presets.main_of(EXPERIMENTS[name], arguments[1:])
-        tyro.extras.subcommand_cli_from_dict(
-            commands,
-            prog="python -m experiments",
-            description="LSTMs written by hand in JAX, and what they learn. Without a name: quick.",
-            args=arguments,
-            config=(tyro.conf.OmitArgPrefixes,),
-        )
+        if name in commands:  # by itself, so that what is said of a misspelt option is of its options alone
+            prog = f"python -m experiments {name}"
+            tyro.cli(commands[name], prog=prog, args=arguments[1:], config=(tyro.conf.OmitArgPrefixes,))
+        else:
+            tyro.extras.subcommand_cli_from_dict(
+                commands,
+                prog="python -m experiments",
+                description="LSTMs written by hand in JAX, and what they learn. Without a name: quick.",
+                args=arguments,
+            )
         processes.finish()
     except (UserError, OSError) as error:
         print(line_of(error), file=sys.stderr)

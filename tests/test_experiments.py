@@ -238,6 +238,16 @@ def test_unknown_systems_exit_with_code_2():
     assert exit_info.value.code == 2
 
 
+def test_a_misspelt_option_is_told_the_options_of_its_system_alone(capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        main(["sentiment", "--epoch", "3"])
+    assert exit_info.value.code == 2
+    text = capsys.readouterr().err
+    assert "--epochs INT" in text
+    assert "python -m experiments sentiment --help" in text
+    assert "cumsum" not in text
+
+
 def test_the_command_without_a_name_runs_the_quick_four(monkeypatch):
     ran = []
     for system in SYSTEMS.values():
