@@ -100,6 +100,21 @@ def select_rows(condition: Array, new: Any, old: Any) -> Any:
     return jax.tree.map(partial(jnp.where, condition[:, None]), new, old)
 
 
+def flipped(xs: Array, lengths: ArrayLike | None = None) -> Array:
+    """The first `lengths` [...] steps of xs [..., T, N] in the opposite order, the others in place; None: all."""
+    if lengths is None:
+        return jnp.flip(xs, axis=-2)
+    steps = jnp.arange(xs.shape[-2])
+    lengths = jnp.clip(jnp.asarray(lengths), 0, xs.shape[-2])[..., None]
+    source = jnp.where(steps < lengths, lengths - 1 - steps, steps)
+    # Said to be a permutation, so that its transpose need not add.
+    permuted = jnp.vectorize(
+        lambda xs, source: xs.at[source].get(unique_indices=True, mode="promise_in_bounds"),
+        signature="(t,n),(t)->(t,n)",
+    )
+    return permuted(xs, source)
+
+
 def flat_inputs(layout: Layout, xs: Array, mask: Array | None) -> Array:
     """xs in the caller's layout -> [T, B, D], zero where a step is masked [T, B]."""
     flat = flat_steps(layout, xs)

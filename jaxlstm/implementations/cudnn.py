@@ -15,7 +15,7 @@ from jax import Array, lax
 from jaxlstm.cell import LSTMParams, LSTMState
 from jaxlstm.implementations.choice import Call, kernel_refusal
 from jaxlstm.implementations.guard import guarded
-from jaxlstm.layout import select_rows
+from jaxlstm.layout import flipped, select_rows
 
 NAME = "cudnn"
 PRECISIONS = {  # what jax.default_matmul_precision may say, None being its default
@@ -56,8 +56,12 @@ def run(
     # It fails on a sequence of no steps: that takes one, over zeros, whose results are then dropped.
     steps = jnp.full(call.batch, call.steps) if lengths is None else jnp.clip(lengths, 1, call.steps)
     steps = guarded(NAME, steps.astype(jnp.int32))
+
+    def turned(xs: Array) -> Array:
+        return flipped(xs, None if lengths is None else steps) if call.reverse else xs
+
     ys, h, c = rnn.lstm(
-        _turned(jnp.swapaxes(xs, 0, 1), steps, call.reverse),
+        turned(jnp.swapaxes(xs, 0, 1)),
         state.h[None],
         state.c[None],
         pack([params]),
@@ -72,23 +76,13 @@ def run(
     new = LSTMState(h[0], c[0])
     if lengths is not None:
         new = select_rows(lengths > 0, new, state)
-    return guarded(NAME, (new, jnp.swapaxes(_turned(ys, steps, call.reverse), 0, 1)))
+    return guarded(NAME, (new, jnp.swapaxes(turned(ys), 0, 1)))
 
 
 def _precision() -> str | None:
     """What `jax.default_matmul_precision` has set."""
     config: Any = jax.config  # its settings are not all known to type checkers
     return config.jax_default_matmul_precision
-
-
-def _turned(xs: Array, steps: Array, reverse: bool) -> Array:
-    """xs [B, T, N], where `reverse` says so the first `steps` [B] of them back to front."""
-    if not reverse:
-        return xs
-    at = jnp.arange(xs.shape[1])[None, :]
-    at = jnp.where(at < steps[:, None], steps[:, None] - 1 - at, at)
-    rows = jnp.arange(xs.shape[0])[:, None]
-    return xs.at[rows, at].get(unique_indices=True, mode="promise_in_bounds")
 
 
 def pack(directions: Iterable[LSTMParams]) -> Array:

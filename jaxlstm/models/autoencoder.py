@@ -17,6 +17,7 @@ from jax.typing import ArrayLike
 
 from jaxlstm.cell import Activation, LSTMParams, init_lstm, lstm_cell, zero_state
 from jaxlstm.layers import dense
+from jaxlstm.layout import flipped
 from jaxlstm.models.tagger import TaggerParams, init_tagger, tag
 from jaxlstm.sequence import lstm
 
@@ -88,18 +89,7 @@ def decode(
         outputs = tag(decoder, repeated, activation=activation)
     else:
         outputs = _decode_conditionally(decoder, code, steps, activation)
-    return _flip(outputs, lengths) if reverse else outputs
-
-
-def _flip(outputs: Array, lengths: ArrayLike | None) -> Array:
-    """The first `lengths` steps of [..., T, D] in the opposite order; all of them without lengths."""
-    if lengths is None:
-        return jnp.flip(outputs, axis=-2)
-    steps = jnp.arange(outputs.shape[-2])
-    last = jnp.broadcast_to(jnp.asarray(lengths)[..., None] - 1, outputs.shape[:-1])
-    steps = jnp.broadcast_to(steps, last.shape)
-    source = jnp.where(steps <= last, last - steps, steps)
-    return jnp.take_along_axis(outputs, source[..., None], axis=-2)
+    return flipped(outputs, lengths) if reverse else outputs
 
 
 def _decode_conditionally(decoder: TaggerParams, code: Array, steps: int, activation: Activation) -> Array:
