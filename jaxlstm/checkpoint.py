@@ -51,8 +51,12 @@ def save(folder: str | Path, arrays: Any, record: dict[str, Any] | None = None) 
             checkpointer.save(partial / _ARRAYS, args=ocp.args.StandardSave(jax.tree.map(_as_stored, arrays)))
         (partial / _RECORD).write_text(json.dumps({"arrays": describe(arrays), **(record or {})}))
         (partial / _DIGESTS).write_text(json.dumps(_digests(partial)))
-        shutil.rmtree(folder, ignore_errors=True)
+        replaced = _replaced(folder)
+        if folder.is_dir():  # set aside, not removed: at any moment one of the two is there
+            shutil.rmtree(replaced, ignore_errors=True)
+            folder.rename(replaced)
         partial.rename(folder)
+        shutil.rmtree(replaced, ignore_errors=True)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -151,6 +155,11 @@ def _checkpointer() -> ocp.Checkpointer:
     return ocp.Checkpointer(handler, multiprocessing_options=options)
 
 
+def _replaced(folder: Path) -> Path:
+    """Where the older one is while another takes its place."""
+    return folder.with_name(folder.name + ".replaced")
+
+
 def _digests(folder: Path) -> dict[str, str]:
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != _DIGESTS)
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
@@ -158,7 +167,8 @@ def _digests(folder: Path) -> dict[str, str]:
 
 def _check_undamaged(folder: Path) -> None:
     if not folder.is_dir():
-        raise CheckpointError(f"{folder}: expected a folder of saved arrays, there is none")
+        older = f"; the one before it is {_replaced(folder)}" if _replaced(folder).is_dir() else ""
+        raise CheckpointError(f"{folder}: expected a folder of saved arrays, there is none{older}")
     try:
         expected = json.loads((folder / _DIGESTS).read_text())
     except (OSError, ValueError):

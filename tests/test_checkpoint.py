@@ -1,5 +1,7 @@
 """Saved arrays: what comes back is what was saved, and damage never goes unnoticed."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -50,6 +52,28 @@ def test_saving_again_replaces(tmp_path):
     checkpoint.save(tmp_path / "a", arrays(1.0))
     checkpoint.save(tmp_path / "a", arrays(2.0))
     assert checkpoint.load(tmp_path / "a", arrays())[0]["value"] == 2.0
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_process_killed_while_it_replaces_leaves_the_older_one(tmp_path, monkeypatch):
+    checkpoint.save(tmp_path / "a", arrays(1.0))
+    rename = Path.rename
+
+    def killed(path, target):
+        if path.name == "a.partial":
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoint.save(tmp_path / "a", arrays(2.0))
+    with pytest.raises(CheckpointError, match=r"a: expected .*, there is none; the one before it is .*a\.replaced$"):
+        checkpoint.load(tmp_path / "a", arrays())
+    assert checkpoint.load(tmp_path / "a.replaced", arrays())[0]["value"] == 1.0
+    checkpoint.save(tmp_path / "a", arrays(3.0))
+    assert checkpoint.load(tmp_path / "a", arrays())[0]["value"] == 3.0
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def test_a_save_that_fails_leaves_nothing(tmp_path):
