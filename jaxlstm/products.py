@@ -12,6 +12,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.ad_checkpoint import checkpoint_name
 from jax.custom_derivatives import SymbolicZero
 
 from jaxlstm.cell import cell_dtype, product
@@ -37,6 +38,11 @@ def recurrent_product(h: Array, w: Array, h_scale: Array | None = None, plus: Se
 def total(y: Array, *terms: Array) -> Array:
     """y [..., M] and what is added to it, [..., M] or a bias [M], in the dtype of y."""
     return sum((jnp.broadcast_to(term, y.shape).astype(y.dtype) for term in terms), y)
+
+
+def kept(part: Array) -> Array:
+    """A part of a product, which the backward pass of `jaxlstm.loop` keeps where it would keep the whole product."""
+    return checkpoint_name(part, "part")
 
 
 def multiply(x: Array, w: Array) -> Array:

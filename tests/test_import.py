@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+PARTS_OF_JAX = "jax, jax.numpy, jax.ad_checkpoint, jax.custom_derivatives"
 HEAVY = ["flax", "optax", "orbax", "matplotlib", "rich", "pooch", "requests", "sklearn", "scipy.stats", "tyro", "chex"]
 
 
@@ -17,7 +18,7 @@ def test_importing_the_package_loads_jax_and_numpy_alone():
     # jax brings NumPy, SciPy and its own parts; whatever is beyond them came from us.
     ours = loaded_by("import jaxlstm")
     assert not ours & set(HEAVY)
-    beyond = {name.partition(".")[0] for name in ours - loaded_by("import jax, jax.numpy, jax.custom_derivatives")}
+    beyond = {name.partition(".")[0] for name in ours - loaded_by(f"import {PARTS_OF_JAX}")}
     third_party = {name for name in beyond if name not in sys.stdlib_module_names}
     assert third_party == {"jaxlstm"}
 

@@ -20,7 +20,7 @@ from jax.typing import DTypeLike
 
 from jaxlstm.cell import product
 from jaxlstm.cells.interface import Cell, bias, draw_weights
-from jaxlstm.products import recurrent_product, total
+from jaxlstm.products import kept, recurrent_product, total
 
 
 class GRUParams(NamedTuple):
@@ -58,7 +58,7 @@ def step(params: GRUParams, state: GRUState, z: Array, h_scale: Array | None = N
     z_r, z_u, z_n = jnp.split(z, 3, axis=-1)
     v_r, v_u, v_n = jnp.split(recurrent_product(state.h, params.w_h, h_scale), 3, axis=-1)
     r, u = jax.nn.sigmoid(z_r + v_r), jax.nn.sigmoid(z_u + v_u)
-    n = jnp.tanh(z_n + r * total(v_n, params.b_n))
+    n = jnp.tanh(z_n + r * total(kept(v_n), params.b_n))
     h = ((1 - u) * n + u * state.h).astype(state.h.dtype)
     return GRUState(h), h
 
