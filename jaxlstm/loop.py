@@ -7,6 +7,12 @@ W enters through the probes, x_t dW for all steps at once, outside of the loop, 
 the product, the projected input and the bias. JAX transposes that into a thin reverse scan that emits the gradients
 of the probes, followed by one product for each weight gradient. Other parameters of the step, gains and peepholes
 say, are carried; they are small.
+
+On a CPU the pass without a derivative may bring each step its inputs a step ahead (`Cell.ahead`). XLA reads them
+within the loops over units that use them; one that uses two gates cut from the same array reads the counter of steps
+anew for each unit, so that LLVM does not vectorise it. Brought ahead they are an array of their own. Measured: at
+(32, 80, 128, 128) the GRU takes 0.45 times as long, at (64, 128, 256, 256) 0.73 times. With a derivative each gate is
+a loop by itself.
 """
 
 from collections.abc import Callable
@@ -14,6 +20,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 from jax.custom_derivatives import SymbolicZero
 
@@ -37,14 +44,30 @@ def _is_kept(primitive: Any, *_: Any, **__: Any) -> bool:
     return primitive.name not in _COMPUTED_TWICE
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
-def loop(step: Step, reverse: bool, unroll: int, constants: Any, state: Any, inputs: Any) -> tuple[Any, Array]:
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2, 3))
+def loop(
+    step: Step, reverse: bool, unroll: int, ahead: bool, constants: Any, state: Any, inputs: Any
+) -> tuple[Any, Array]:
     """`jax.lax.scan` of step(constants, ...) over inputs [T, B, ...] -> the last state and ys [T, B, ...]."""
-    return jax.lax.scan(partial(step, constants), state, inputs, reverse=reverse, unroll=unroll)
+    step = partial(step, constants)
+    steps = jax.tree.leaves(inputs)[0].shape[0]
+    if not (ahead and isinstance(steps, int) and steps > unroll):
+        return jax.lax.scan(step, state, inputs, reverse=reverse, unroll=unroll)
+
+    def with_the_next(carry, t):
+        state, here = carry
+        there = t - 1 if reverse else t + 1  # beyond the end it is another step's, which nobody uses
+        brought = jax.tree.map(lambda leaf: jax.lax.dynamic_index_in_dim(leaf, there, keepdims=False), inputs)
+        state, y = step(state, here)
+        return (state, brought), y
+
+    first = jax.tree.map(lambda leaf: leaf[-1 if reverse else 0], inputs)
+    (state, _), ys = jax.lax.scan(with_the_next, (state, first), jnp.arange(steps), reverse=reverse, unroll=unroll)
+    return state, ys
 
 
 @partial(loop.defjvp, symbolic_zeros=True)
-def _loop_jvp(step, reverse, unroll, primals, tangents):
+def _loop_jvp(step, reverse, unroll, _, primals, tangents):
     # The leaves of constants, state and inputs, in this order, and the numbers of those that have a tangent.
     structure: Any
     leaves, structure = jax.tree.flatten(primals)

@@ -4,6 +4,7 @@ A new sequence may start within a row (`resets`), and a long one may be computed
 (`checkpoint_every`).
 """
 
+import math
 from functools import partial
 from typing import Any
 
@@ -40,7 +41,7 @@ from jaxlstm.layout import (
 )
 from jaxlstm.loop import loop
 from jaxlstm.noise import Noise, replaced, zoned_out
-from jaxlstm.schedule import unroll_of
+from jaxlstm.schedule import WHOLE_BYTES_OF_A_LOOP, chunk_of, unroll_of
 from jaxlstm.segments import in_segments
 from jaxlstm.sequence import lstm
 from jaxlstm.sharding import on_each_device, varying_like
@@ -97,7 +98,7 @@ def scan_cell(
     check_params(params, xs)
     check_at_least("unroll", unroll, 1)
     check_at_least("checkpoint_every", checkpoint_every, 1)
-    layout, dtype = layout_of(xs, time_major), dtype_of(xs)
+    layout, dtype, platform = layout_of(xs, time_major), dtype_of(xs), current_platform()
     if state is None:
         state = cell.zero_state(params, layout.batch_shape, dtype)
     else:
@@ -133,7 +134,8 @@ def scan_cell(
         noise=noise,
         layout=layout,
         reverse=reverse,
-        unroll=unroll_of(unroll, layout, current_platform(), checkpoint_every or 0),
+        unroll=unroll_of(unroll, layout, platform, checkpoint_every or 0),
+        platform=platform,
         checkpoint_every=checkpoint_every,
     )
 
@@ -144,7 +146,7 @@ def _needs_steps(resets: ArrayLike | None, noise: Noise | None, checkpoint_every
     return zoneout or resets is not None or checkpoint_every is not None
 
 
-@partial(jax.jit, static_argnames=("cell", "layout", "reverse", "unroll", "checkpoint_every"))
+@partial(jax.jit, static_argnames=("cell", "layout", "reverse", "unroll", "platform", "checkpoint_every"))
 def _run(
     cell: Cell,
     params: Any,
@@ -158,6 +160,7 @@ def _run(
     layout: Layout,
     reverse: bool,
     unroll: int,
+    platform: str,
     checkpoint_every: int | None,
 ) -> tuple[Any, Array]:
     mask = flat_mask(layout, lengths, mask)
@@ -173,10 +176,18 @@ def _run(
         state, h_scale = per_sequence
         state = varying_like(state, (params, over_steps, h_scale))
 
-        def segment_of(state, over_steps):
+        def chunk(state, over_steps):
             xs, *rest = over_steps
             zs = project_steps(cell, params, xs)
-            return loop(partial(_step, cell), reverse, unroll, (params, h_scale), state, (zs, *rest))
+            ahead = cell.ahead and platform == "cpu"
+            return loop(partial(_step, cell), reverse, unroll, ahead, (params, h_scale), state, (zs, *rest))
+
+        def segment_of(state, over_steps):
+            xs = over_steps[0]
+            zs = jax.tree.leaves(jax.eval_shape(partial(project_steps, cell), params, xs))
+            row_bytes = sum(math.prod(z.shape[2:]) * z.dtype.itemsize for z in zs)
+            size = chunk_of(xs, row_bytes, platform, WHOLE_BYTES_OF_A_LOOP)
+            return in_segments(chunk, state, over_steps, size, reverse)
 
         if checkpoint_every is None:
             return segment_of(state, over_steps)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxlstm.cell import Activation, LSTMParams, LSTMState, state_like, zero_state
+from jaxlstm.cell import Activation, LSTMParams, LSTMState, cell_dtype, state_like, zero_state
 from jaxlstm.checks import (
     check_at_least,
     check_flag,
@@ -235,7 +235,7 @@ def _run(
             activation=call.activation,
             reverse=call.reverse,
             unroll=unroll,
-            chunk=chunk_of(xs, params, call.platform),
+            chunk=chunk_of(xs, params.b.size * cell_dtype(call.dtype).itemsize, call.platform),
             linearised_after=call.platform in GPUS,
         )
         state = varying_like(state, (params, xs, mask, h_scale))

@@ -13,8 +13,9 @@ from compare import assert_close, assert_close_by_norm, assert_equal
 from jax.test_util import check_grads
 from problem import draw_like
 
-from jaxlstm import LSTMState, cells, lstm, scan
+from jaxlstm import LSTMState, cells, lstm, scan, schedule
 from jaxlstm.cells import Cell
+from jaxlstm.implementations import deciding_for
 from jaxlstm.regularise import draw_noise
 from jaxlstm.scan import scan_cell
 
@@ -157,6 +158,35 @@ def test_gradients_of_segments_are_those_of_the_whole(name, every, reverse):
     assert_close(gradient(cell, problem, **options, checkpoint_every=every), gradient(cell, problem, **options), 1e-12)
 
 
+@pytest.fixture
+def _in_chunks(monkeypatch):
+    """Inputs projected for two steps at a time, as those of a large layer are for more."""
+    for name, value in {"CHUNK_ROWS": 0, "CHUNK_STEPS": 2, "CHUNKS": 1}.items():
+        monkeypatch.setattr(schedule, name, value)
+    monkeypatch.setattr(scan, "WHOLE_BYTES_OF_A_LOOP", 0)
+    jax.clear_caches()
+    yield
+    jax.clear_caches()
+
+
+@pytest.mark.usefixtures("_in_chunks")
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("every", [None, 5])
+@pytest.mark.parametrize("name", FEW)
+def test_chunks_give_what_the_whole_gives(name, every, reverse, monkeypatch):
+    problem, cell = draw(name), CELLS[name][0]
+    options = {"mask": HOLES, "resets": RESETS, "reverse": reverse, "checkpoint_every": every}
+
+    def everything():
+        state, ys = run(cell, problem, **options)
+        return unstabilised(state), ys, gradient(cell, problem, **options)
+
+    by_chunks = everything()
+    monkeypatch.undo()
+    jax.clear_caches()
+    assert_close(by_chunks, everything(), 1e-12)
+
+
 @pytest.mark.parametrize("name", FEW)
 def test_split_equals_whole(name):
     problem, cell = draw(name), CELLS[name][0]
@@ -206,6 +236,18 @@ def test_slstm_is_stable_where_exponentials_are_not():
     assert_close(ys, run(cells.SLSTM, problem._replace(state=None))[1], 1e-12)
     slopes = gradient(cells.SLSTM, problem._replace(params=huge, state=cells.SLSTM.zero_state(huge, (3,), np.float64)))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slopes._replace(state=None)))
+
+
+def test_inputs_are_brought_ahead_where_the_cell_says_so_and_the_platform_is_a_cpu():
+    problem = draw("gru", steps=12)
+
+    def slices(cell, platform):
+        with deciding_for(platform):
+            jaxpr = jax.make_jaxpr(lambda xs: scan_cell(cell, problem.params, xs))(problem.xs)
+        return str(jaxpr).count("dynamic_slice")
+
+    assert slices(cells.GRU, "cpu") > 0
+    assert slices(cells.GRU._replace(ahead=False), "cpu") == slices(cells.GRU, "cuda") == 0
 
 
 def test_a_cell_of_ones_own():

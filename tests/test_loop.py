@@ -23,6 +23,11 @@ def scan(step, reverse, unroll, constants, state, inputs):
     return jax.lax.scan(partial(step, constants), state, inputs, reverse=reverse, unroll=unroll)
 
 
+def own(step, reverse, unroll, *rest):
+    """`loop`, called as `scan` is."""
+    return loop(step, reverse, unroll, False, *rest)
+
+
 def cell_step(cell, params, state, inputs):
     z, valid = inputs
     new, y = cell.step(params, state, z)
@@ -46,7 +51,19 @@ def everything(run, step, reverse, problem, mask, tangents):
 def compare(step, problem, mask, reverse):
     tangents = draw_like(problem)
     arguments = (step, reverse, problem, mask, tangents)
-    assert_close(everything(loop, *arguments), everything(scan, *arguments), 1e-11)
+    assert_close(everything(own, *arguments), everything(scan, *arguments), 1e-11)
+
+
+@pytest.mark.parametrize("unroll", [1, 2, 7])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_inputs_a_step_ahead_are_the_same_inputs(reverse, unroll):
+    cell, (params, xs, state) = CELLS["gru"][0], draw("gru")
+    inputs = (cell.project(params, jnp.swapaxes(xs, 0, 1)), jnp.asarray(HOLES.T))
+    arguments = (params, state, inputs)
+    here, ahead = (partial(loop, partial(cell_step, cell), reverse, unroll, flag) for flag in (False, True))
+    assert_close(jax.jit(ahead)(*arguments), jax.jit(here)(*arguments), 1e-14)
+    read = [str(jax.make_jaxpr(run)(*arguments)).count("dynamic_slice") for run in (here, ahead)]
+    assert (read[0] < read[1]) == (unroll < 7)  # where all steps are in one iteration, none is ahead
 
 
 @pytest.mark.parametrize("name", ["lstm", "projected", "slstm"])
@@ -85,7 +102,7 @@ def test_the_gradient_of_a_recurrent_weight_is_not_carried():
         return (6, 24) in [aval.shape for eqn in scans for aval in eqn.params["jaxpr"].out_avals]
 
     assert carried(scan)
-    assert not carried(loop)
+    assert not carried(own)
 
 
 @pytest.mark.parametrize("name", ["gru", "slstm"])

@@ -70,4 +70,4 @@ def step(params: LayerNormParams, state: LSTMState, z: Array, h_scale: Array | N
     return LSTMState(h, c), h
 
 
-LAYER_NORM = Cell(init, project, step, zero_state, LayerNormParams)
+LAYER_NORM = Cell(init, project, step, zero_state, LayerNormParams, ahead=False)

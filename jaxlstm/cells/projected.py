@@ -74,4 +74,4 @@ def zero_state(params: ProjectedLSTMParams, batch_shape: tuple[int, ...], dtype:
     return LSTMState(h, jnp.zeros((*batch_shape, hidden_size), cell_dtype(dtype)))
 
 
-PROJECTED = Cell(init, project, step, zero_state, ProjectedLSTMParams)
+PROJECTED = Cell(init, project, step, zero_state, ProjectedLSTMParams, ahead=False)

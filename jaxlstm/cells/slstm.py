@@ -129,4 +129,4 @@ def zero_state(params: LSTMParams, batch_shape: tuple[int, ...], dtype: DTypeLik
     return SLSTMState(jnp.zeros(shape, dtype), zeros, zeros, jnp.full(shape, -jnp.inf, cell_dtype(dtype)))
 
 
-SLSTM = Cell(init, project, step, zero_state, LSTMParams)
+SLSTM = Cell(init, project, step, zero_state, LSTMParams, ahead=False)

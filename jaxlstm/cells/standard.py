@@ -29,4 +29,4 @@ def zero_state(params: LSTMParams, batch_shape: tuple[int, ...], dtype: DTypeLik
     return zeros(batch_shape, params.w_h.shape[0], dtype)
 
 
-LSTM = Cell(init_lstm, project, step, zero_state, LSTMParams)
+LSTM = Cell(init_lstm, project, step, zero_state, LSTMParams, ahead=False)
