@@ -1,8 +1,8 @@
 """`python -m benchmarks.cells`: every cell of jaxlstm against the same cell in Flax, and what regularisation costs.
 
-A pass is forward and the gradients of weights and inputs. `rows`: jaxlstm and Flax in turns, whose outputs and
-gradients must agree; `ratio` is above 1 where jaxlstm is faster. `regularisation`: jaxlstm with and without, in
-turns, the drawing of masks included; `ratio` is the time with it over the time without.
+`rows`: jaxlstm and Flax in turns, forward alone and with the gradients of weights and inputs ("train"), which must
+agree; `ratio` is above 1 where jaxlstm is faster. `regularisation`: jaxlstm with and without, in
+turns, in training, the drawing of masks included; `ratio` is the time with it over the time without.
 """
 
 import sys
@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.command import call, check_names, check_positive
 from benchmarks.flax_cells import CELLS, adapter
-from benchmarks.programs import Adapter, Problem, Program, compile_jax, relative_difference
+from benchmarks.programs import PASSES, Adapter, Problem, Program, compile_jax, relative_difference
 from benchmarks.report import add_columns, console, new_table, say, show_machine
 from benchmarks.results import Results, new_results, save
 from benchmarks.shapes import SHAPES, Shape
@@ -50,7 +50,7 @@ class Options:
     rounds: int = 20
     """how often each has its turn"""
     seconds: float = 4.0
-    """for a cell at a shape at the most, five rounds at the least"""
+    """for a pass of a cell at a shape at the most, five rounds at the least"""
     out: Path = Path("benchmarks/out/cells.json")
     """the file for the results"""
 
@@ -68,8 +68,8 @@ def draw(name: str, shape: Shape) -> Problem:
     return Problem(params, normal(*shape[:3]), normal(shape.batch, shape.steps, outputs))
 
 
-def against_flax(name: str, shape: Shape, options: Options) -> dict[str, Any]:
-    """Times one cell in both libraries.
+def against_flax(name: str, shape: Shape, options: Options) -> list[dict[str, Any]]:
+    """Times both passes of one cell in both libraries.
 
     Raises:
       UserError: they do not agree.
@@ -77,10 +77,10 @@ def against_flax(name: str, shape: Shape, options: Options) -> dict[str, Any]:
     problem = draw(name, shape)
     ours = Adapter(lambda params: params, lambda params, xs: scan_cell(CELLS[name].cell, params, xs)[1])
 
-    def programs_for(problem: Problem) -> dict[str, Program]:
+    def programs_for(problem: Problem, which: str) -> dict[str, Program]:
         return {
-            "jaxlstm": compile_jax(ours, problem, "train"),
-            "flax": compile_jax(adapter(name, problem.params), problem, "train"),
+            "jaxlstm": compile_jax(ours, problem, which),
+            "flax": compile_jax(adapter(name, problem.params), problem, which),
         }
 
     # Compared in float64, on few sequences. Layer normalisation enlarges rounding: in float32 each library is some
@@ -88,21 +88,28 @@ def against_flax(name: str, shape: Shape, options: Options) -> dict[str, Any]:
     with jax.enable_x64(True):
         few = problem._replace(xs=problem.xs[:CHECKED], d_ys=problem.d_ys[:CHECKED])
         few = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), few)
-        got, expected = (program.outputs(program.run()) for program in programs_for(few).values() if program.outputs)
+        trained = programs_for(few, "train").values()
+        got, expected = (program.outputs(program.run()) for program in trained if program.outputs)
     difference = relative_difference(got, expected)
     if not difference <= FLOAT64_TOLERANCE:
         raise UserError(f"{name}: jaxlstm and Flax differ by {difference:.1g}")
-    programs = programs_for(problem)
-    seconds = in_turns({key: program.run for key, program in programs.items()}, options.rounds, options.seconds)
-    return {
-        "cell": name,
-        "rival": "flax-linen",
-        "milliseconds": rounded(spread(seconds["jaxlstm"] * 1e3).median),
-        "rival_milliseconds": rounded(spread(seconds["flax"] * 1e3).median),
-        **quartiles("ratio", seconds["flax"] / seconds["jaxlstm"]),
-        "temporary_bytes": programs["jaxlstm"].temporary_bytes,
-        "rival_temporary_bytes": programs["flax"].temporary_bytes,
-    }
+    rows = []
+    for which in PASSES:
+        programs = programs_for(problem, which)
+        seconds = in_turns({key: program.run for key, program in programs.items()}, options.rounds, options.seconds)
+        rows.append(
+            {
+                "cell": name,
+                "rival": "flax-linen",
+                "pass": which,
+                "milliseconds": rounded(spread(seconds["jaxlstm"] * 1e3).median),
+                "rival_milliseconds": rounded(spread(seconds["flax"] * 1e3).median),
+                **quartiles("ratio", seconds["flax"] / seconds["jaxlstm"]),
+                "temporary_bytes": programs["jaxlstm"].temporary_bytes,
+                "rival_temporary_bytes": programs["flax"].temporary_bytes,
+            }
+        )
+    return rows
 
 
 def training_step(name: str, regularisation: str | None, problem: Problem) -> Callable[[], Any]:
@@ -143,11 +150,11 @@ def regularised(name: str, shape: Shape, options: Options) -> list[dict[str, Any
 
 def show(results: Results) -> None:
     """Two tables."""
-    table = new_table("shape, cell")
+    table = new_table("shape, cell, pass")
     add_columns(table, "jaxlstm ms", "Flax ms", "ratio", "quartiles", "MB", "Flax MB")
     for row in results["rows"]:
         megabytes = (f"{row[name] / 1e6:.3g}" for name in ("temporary_bytes", "rival_temporary_bytes"))
-        table.add_row(f"{row['shape']}, {row['cell']}", *_times(row, "rival_milliseconds"), *megabytes)
+        table.add_row(f"{row['shape']}, {row['cell']}, {row['pass']}", *_times(row, "rival_milliseconds"), *megabytes)
     console.print(table)
     table = new_table("shape, cell, with")
     add_columns(table, "ms", "ms without", "ratio", "quartiles")
@@ -177,7 +184,7 @@ def run(options: Options) -> None:
         shape = SHAPES[shape_name]
         sizes = {"shape": shape_name, **shape._asdict()}
         for name in options.cells:
-            results["rows"].append(sizes | against_flax(name, shape, options))
+            results["rows"] += [sizes | row for row in against_flax(name, shape, options)]
             save(results, options.out)
         for name in options.regularised:
             results["regularisation"] += [sizes | row for row in regularised(name, shape, options)]

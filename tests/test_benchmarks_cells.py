@@ -8,6 +8,7 @@ pytest.importorskip("flax")
 
 from benchmarks import cells, checkpointing
 from benchmarks.flax_cells import CELLS
+from benchmarks.programs import PASSES
 from benchmarks.shapes import SHAPES, Shape
 from jaxlstm.errors import UserError
 
@@ -23,7 +24,7 @@ def test_every_cell_is_the_one_in_flax(tmp_path):
     options = cells.Options(shapes=("small",), regularised=(), rounds=1, seconds=0, out=tmp_path / "cells.json")
     cells.run(options)  # which raises where they do not agree
     rows = json.loads(options.out.read_text())["rows"]
-    assert [row["cell"] for row in rows] == list(CELLS)
+    assert [(row["cell"], row["pass"]) for row in rows] == [(name, which) for name in CELLS for which in PASSES]
     for row in rows:
         assert row["ratio"] == pytest.approx(row["rival_milliseconds"] / row["milliseconds"], rel=1e-3)
         assert row["ratio_low"] == row["ratio"] == row["ratio_high"]  # of one round
