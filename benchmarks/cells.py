@@ -1,8 +1,8 @@
 """`python -m benchmarks.cells`: every cell of jaxlstm against the same cell in Flax, and what regularisation costs.
 
 `rows`: jaxlstm and Flax in turns, forward alone and with the gradients of weights and inputs ("train"), which must
-agree; `ratio` is above 1 where jaxlstm is faster. `regularisation`: jaxlstm with and without, in
-turns, in training, the drawing of masks included; `ratio` is the time with it over the time without.
+agree; `ratio` is above 1 where jaxlstm is faster. `regularisation`: training with jaxlstm, with and without in turns,
+the drawing of masks included; `ratio` is the time with it over the time without.
 """
 
 import sys

@@ -98,17 +98,18 @@ def scan_cell(
     check_params(params, xs)
     check_at_least("unroll", unroll, 1)
     check_at_least("checkpoint_every", checkpoint_every, 1)
-    layout, dtype, platform = layout_of(xs, time_major), dtype_of(xs), current_platform()
+    layout, dtype = layout_of(xs, time_major), dtype_of(xs)
     if state is None:
         state = cell.zero_state(params, layout.batch_shape, dtype)
     else:
         expected = jax.eval_shape(lambda params: cell.zero_state(params, layout.batch_shape, dtype), params)
         check_state(state, expected, dtype)
-    if noise is not None:
-        if noise.h_scale is not None:
-            check_shape("noise.h_scale", noise.h_scale, state.h.shape)
-        xs, noise = _apply_to_inputs(noise, xs, layout)
-    if cell == LSTM and not _needs_steps(resets, noise, checkpoint_every):
+    noise = Noise() if noise is None else noise
+    if noise.h_scale is not None:
+        check_shape("noise.h_scale", noise.h_scale, state.h.shape)
+    xs, noise = _apply_to_inputs(noise, xs, layout)
+    between_steps = (resets, noise.keep_h, noise.keep_c, checkpoint_every)
+    if cell == LSTM and all(each is None for each in between_steps):
         return lstm(
             params,
             xs,
@@ -118,7 +119,7 @@ def scan_cell(
             reverse=reverse,
             time_major=time_major,
             unroll=unroll,
-            h_scale=None if noise is None else noise.h_scale,
+            h_scale=noise.h_scale,
         )
     lengths, mask = checked_masking(layout, lengths, mask)
     if resets is not None:
@@ -134,19 +135,12 @@ def scan_cell(
         noise=noise,
         layout=layout,
         reverse=reverse,
-        unroll=unroll_of(unroll, layout, platform, checkpoint_every or 0),
-        platform=platform,
+        unroll=unroll,
         checkpoint_every=checkpoint_every,
     )
 
 
-def _needs_steps(resets: ArrayLike | None, noise: Noise | None, checkpoint_every: int | None) -> bool:
-    """Whether something happens between the steps, for which the loop over them is needed."""
-    zoneout = noise is not None and not (noise.keep_h is None and noise.keep_c is None)
-    return zoneout or resets is not None or checkpoint_every is not None
-
-
-@partial(jax.jit, static_argnames=("cell", "layout", "reverse", "unroll", "platform", "checkpoint_every"))
+@partial(jax.jit, static_argnames=("cell", "layout", "reverse", "unroll", "checkpoint_every"))
 def _run(
     cell: Cell,
     params: Any,
@@ -156,21 +150,20 @@ def _run(
     lengths: Array | None,
     mask: Array | None,
     resets: Array | None,
-    noise: Noise | None,
+    noise: Noise,
     layout: Layout,
     reverse: bool,
-    unroll: int,
-    platform: str,
+    unroll: int | None,
     checkpoint_every: int | None,
 ) -> tuple[Any, Array]:
+    platform = current_platform()
+    unroll = unroll_of(unroll, layout, platform, checkpoint_every or 0)
     mask = flat_mask(layout, lengths, mask)
     xs = flat_inputs(layout, xs, mask)
     if resets is not None:
         resets = flat_steps(layout, resets)
         if reverse:  # the walk enters a sequence at its last step, the one before another starts
             resets = jnp.concatenate([resets[1:], jnp.zeros_like(resets[:1])])
-    keep = None if noise is None else (noise.keep_h, noise.keep_c)
-    h_scale = None if noise is None else noise.h_scale
 
     def walk(params, over_steps, per_sequence):
         state, h_scale = per_sequence
@@ -193,8 +186,8 @@ def _run(
             return segment_of(state, over_steps)
         return in_segments(jax.checkpoint(segment_of, prevent_cse=False), state, over_steps, checkpoint_every, reverse)
 
-    over_steps = (xs, mask, resets, keep)
-    state, ys = on_each_device(walk, params, over_steps, flat_rows(layout, (state, h_scale)))
+    over_steps = (xs, mask, resets, (noise.keep_h, noise.keep_c))
+    state, ys = on_each_device(walk, params, over_steps, flat_rows(layout, (state, noise.h_scale)))
     return rows_in_place(layout, state), outputs_in_place(layout, ys, mask)
 
 
@@ -207,8 +200,7 @@ def _step(cell: Cell, constants: Any, state: Any, inputs: Any) -> tuple[Any, Arr
         zero = jax.tree.map(lambda zero, leaf: zero.astype(leaf.dtype), zero, state)
         state = select_rows(reset, zero, state)
     new, y = cell.step(params, state, z) if h_scale is None else cell.step(params, state, z, h_scale)
-    if keep is not None:
-        new, y = replaced(lambda new: zoned_out(new, state, *keep), new, y)
+    new, y = replaced(lambda new: zoned_out(new, state, *keep), new, y)
     if valid is not None:
         new, y = replaced(lambda new: select_rows(valid, new, state), new, y)
     return new, y

@@ -27,16 +27,15 @@ GPU_UNROLL = 4
 # (32, 80, 128, 128) time is even within 3%, and the memory falls below Flax's. Fewer than 4 chunks, or chunks
 # of fewer than 8 steps, do not pay.
 WHOLE_BYTES = 2**22
+CHUNK_ROWS = 640
+CHUNK_STEPS = 8
+CHUNKS = 4
 
 # Of the loop of any cell, which has more to save at the end of a chunk, the same from 8 MiB on. Measured: at 4 and
 # 5 MiB chunks take 1.03 to 1.10 times as long as the whole (GRU, coupled, sLSTM, peephole, layer norm); at 12 and
 # 16 MiB a forward pass takes 0.99 to 1.07 times, a training step 0.68 to 0.83 times; from 32 MiB on 0.62 to 0.89 and
 # 0.80 to 0.95 times, in 0.5 to 0.75 times the memory (GRU, coupled, sLSTM).
 WHOLE_BYTES_OF_A_LOOP = 2**23
-
-CHUNK_ROWS = 640
-CHUNK_STEPS = 8
-CHUNKS = 4
 
 
 def unroll_of(unroll: int | None, layout: Layout, platform: str, segment: int = 0) -> int:

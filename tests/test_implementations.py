@@ -29,6 +29,22 @@ def _cuda_in_jax(monkeypatch):
     monkeypatch.setattr(rnn.gpu_rnn, "compute_rnn_workspace_reserve_space_sizes", lambda *_: (1, 1), raising=False)
 
 
+@pytest.fixture
+def traced_for_cudnn(_cuda_in_jax, monkeypatch):
+    """A list that grows by the hidden size, and whether products are rounded, of each LSTM traced for cuDNN."""
+    from jax.experimental import rnn
+
+    seen = []
+
+    def stand_in(x, h, c, weights, steps, inputs, hidden, layers, dropout, bidirectional, precision):
+        seen.append((hidden, rnn._lstm_cudnn_allow_tf32(precision)))
+        return jnp.zeros((*x.shape[:2], hidden)), h, c
+
+    monkeypatch.setattr(rnn, "lstm", stand_in)
+    jax.clear_caches()
+    return seen
+
+
 def described(dtype=jnp.float32, batch=32, steps=80, inputs=128, hidden=128):
     """Parameters and inputs by shape and dtype alone."""
     params = jaxlstm.LSTMParams(
@@ -125,23 +141,12 @@ def test_cudnn_refuses_a_precision_that_it_has_not():
         )
 
 
-@pytest.mark.usefixtures("_cuda_in_jax")
 @pytest.mark.parametrize("precision", list(cudnn.PRECISIONS))
-def test_cudnn_rounds_products_where_that_is_asked_for(precision, monkeypatch):
-    from jax.experimental import rnn
-
-    given = []
-
-    def stand_in(x, h, c, weights, steps, inputs, hidden, layers, dropout, bidirectional, precision):
-        given.append(rnn._lstm_cudnn_allow_tf32(precision))
-        return jnp.zeros((*x.shape[:2], hidden)), h, c
-
-    monkeypatch.setattr(rnn, "lstm", stand_in)
+def test_cudnn_rounds_products_where_that_is_asked_for(precision, traced_for_cudnn):
     problem = draw(dtype=np.float32)
     with jax.default_matmul_precision(precision), deciding_for("cuda"):
-        jax.clear_caches()
         jax.eval_shape(lambda: lstm(*problem[:3], implementation="cudnn"))
-    assert given == [precision in ("high", "tensorfloat32", "TF32_TF32_F32")]
+    assert [rounded for _, rounded in traced_for_cudnn] == [precision in ("high", "tensorfloat32", "TF32_TF32_F32")]
 
 
 def test_a_jax_without_cuda_is_named():
@@ -175,62 +180,49 @@ def test_the_kernel_is_for_one_kind_of_gpu(monkeypatch):
     )
 
 
-@pytest.fixture
-def lstms_of_cudnn(_cuda_in_jax, monkeypatch):
-    """A list that grows by the hidden size of each LSTM traced for cuDNN."""
-    from jax.experimental import rnn
+def by_tagger(xs):
+    return partial(tag, init_tagger(jax.random.key(0), 4, 8, 3))
 
-    seen = []
 
-    def stand_in(x, h, c, weights, steps, inputs, hidden, *_):
-        seen.append(hidden)
-        return jnp.zeros((*x.shape[:2], hidden)), h, c
-
-    monkeypatch.setattr(rnn, "lstm", stand_in)
-    jax.clear_caches()
-    return seen
+def by_stack(xs, **options):
+    return partial(stack, cells.LSTM, init_stack(jax.random.key(0), cells.LSTM, 4, (8, 8), **options))
 
 
 def by_linen(xs):
     module = linen.RNN(nn.OptimizedLSTMCell(8))
-    return module.apply(module.init(jax.random.key(0), xs), xs)
+    return partial(module.apply, module.init(jax.random.key(0), xs))
 
 
 def by_nnx(xs):
-    return jaxlstm_nnx.RNN(nnx.OptimizedLSTMCell(4, 8, rngs=nnx.Rngs(0)), rngs=nnx.Rngs(0))(xs)
+    return jaxlstm_nnx.RNN(nnx.OptimizedLSTMCell(4, 8, rngs=nnx.Rngs(0)), rngs=nnx.Rngs(0))
 
 
-def by_stack(xs, **options):
-    layers = init_stack(jax.random.key(0), cells.LSTM, 4, (8, 8), **options)
-    return stack(cells.LSTM, layers, xs)
-
-
-CALLERS = {
-    "tag": (lambda xs: tag(init_tagger(jax.random.key(0), 4, 8, 3), xs), [8]),
-    "stack": (by_stack, [8, 8]),
-    "both directions": (partial(by_stack, bidirectional=True), [8, 8, 8, 8]),
-    "linen": (by_linen, [8]),
-    "nnx": (by_nnx, [8]),
+CALLERS = {  # what makes one, before anything is preferred, and how many LSTMs it runs
+    "tagger": (by_tagger, 1),
+    "stack": (by_stack, 2),
+    "both directions": (partial(by_stack, bidirectional=True), 4),
+    "linen": (by_linen, 1),
+    "nnx": (by_nnx, 1),
 }
 
 
 @pytest.mark.parametrize("name", CALLERS)
-def test_a_preference_reaches_the_calls_of_others(name, lstms_of_cudnn):
-    run, sizes = CALLERS[name]
+def test_a_preference_reaches_the_calls_of_others(name, traced_for_cudnn):
+    (make, count), xs = CALLERS[name], jnp.ones((2, 5, 4))
+    run = make(xs)
     with deciding_for("cuda"), preferring("pallas", "cudnn"):  # the first is for half precision alone
-        jax.eval_shape(run, jnp.ones((2, 5, 4)))
-    assert set(lstms_of_cudnn) == set(sizes)
-    assert len(lstms_of_cudnn) >= len(sizes)
+        run(xs)
+    assert [hidden for hidden, _ in traced_for_cudnn] == [8] * count
 
 
-def test_what_is_compiled_follows_the_preference(lstms_of_cudnn):
+def test_what_is_compiled_follows_the_preference(traced_for_cudnn):
     problem = draw(dtype=np.float32)
     run = jax.jit(lambda *arguments: lstm(*arguments)[1])
     with deciding_for("cuda"):
         for preferred, seen in (((), 0), (("cudnn",), 1), (("cudnn",), 1), (("scan", "cudnn"), 1), ((), 1)):
             with preferring(*preferred):
                 run.trace(*problem[:3])
-            assert len(lstms_of_cudnn) == seen
+            assert len(traced_for_cudnn) == seen
 
 
 def test_a_preference_is_given_up_for_a_reason_and_yields_to_a_name():
