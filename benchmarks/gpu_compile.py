@@ -22,7 +22,7 @@ import re
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -114,19 +114,21 @@ def h100() -> Any:
     return topologies.get_topology_desc("h100", platform="cuda", topology="1x1x1", target_config=H100).devices[0]
 
 
-def compiled(case: Case, cuda: Path | None) -> dict[str, Any]:
-    """What becomes of a pass, or why it cannot be compiled."""
-    sharding = SingleDeviceSharding(h100())
+def compiled_for_h100(function: Callable[..., Any], arguments: Any, cuda: Path | None = None) -> Any:
+    """What becomes of a function of arrays of these shapes and dtypes."""
     options: dict[str, Any] = {"xla_gpu_autotune_level": 0}
     if cuda is not None:
         options["xla_gpu_cuda_data_dir"] = str(cuda)
+    sharding = SingleDeviceSharding(h100())
+    described = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), arguments)
+    return jax.jit(function).lower(*described).compile(compiler_options=options)
+
+
+def compiled(case: Case, cuda: Path | None) -> dict[str, Any]:
+    """What becomes of a pass, or why it cannot be compiled."""
     try:
         with deciding_for("cuda"), said() as lines:
-            function, arguments = program(case)
-            described = jax.tree.map(
-                lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), arguments
-            )
-            executable = jax.jit(function).lower(*described).compile(compiler_options=options)
+            executable = compiled_for_h100(*program(case), cuda)
     except Exception as error:  # a refusal, or a library that does not compile: the others go on
         return {"error": f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:300]}"}
     launches = read(executable.as_text() or "")

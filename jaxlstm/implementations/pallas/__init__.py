@@ -10,6 +10,7 @@ cores multiply in instructions of 64 rows, which are hidden units, by 16 columns
 | `cluster` | H of up to 512: several blocks on neighbouring multiprocessors |
 | `mailbox` | how the blocks of a cluster tell each other what they have computed |
 | `arithmetic` | a step of the recurrence in registers |
+| `products` | products on the tensor cores, and when their sums may be read |
 | `memory` | how the kernels read, and how what the tensor cores multiply lies in memory |
 | `interface` | what the rest asks of a kernel |
 | `vjp` | what lies outside of the kernels: the projected input, the weight gradients, the derivative |

@@ -22,6 +22,7 @@ from jaxlstm.implementations.pallas.arithmetic import GROUP_UNITS, advance, step
 from jaxlstm.implementations.pallas.interface import Kernels, Options, interpreter
 from jaxlstm.implementations.pallas.mailbox import Mailbox, boxes
 from jaxlstm.implementations.pallas.memory import load_weights, read, read_valid, step_at, swizzled, write
+from jaxlstm.implementations.pallas.products import accumulated
 
 MOST_HIDDEN = 512  # eight blocks: no larger cluster runs on every GPU
 UNITS = 2 * GROUP_UNITS  # H is padded to a multiple of it
@@ -79,9 +80,8 @@ def _forward_kernel(place, w_h, inputs, outputs):
                 for accumulator, parts in zip(accumulators, weights, strict=True):
                     for part, columns in enumerate(parts):
                         plgpu.wgmma(accumulator, columns, h.at[part])
-                return tuple(accumulator[...] for accumulator in accumulators)
 
-            return pl.run_scoped(multiply, *[plgpu.ACC((GROUP_UNITS, options.rows), jnp.float32)] * 2)
+            return accumulated(options, len(weights), multiply)
 
         return of_h
 
@@ -206,11 +206,10 @@ def _backward_kernel(place, w_h, inputs, outputs):
             def multiply(tile, accumulator):
                 for gate in range(4):
                     plgpu.wgmma(accumulator, weights[tile][gate], d_z_shared.at[lax.rem(turn, 2), gate])
-                return accumulator[...]
 
             for tile in weights:
-                accumulator = plgpu.ACC((GROUP_UNITS, options.rows), jnp.float32)
-                mail.post(pl.run_scoped(partial(multiply, tile), accumulator), turn, place.member, tile)
+                (d_h,) = accumulated(options, 1, partial(multiply, tile))
+                mail.post(d_h, turn, place.member, tile)
 
         return of_turn
 

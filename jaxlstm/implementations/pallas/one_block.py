@@ -18,6 +18,7 @@ from jax.experimental.pallas import mosaic_gpu as plgpu
 from jaxlstm.implementations.pallas.arithmetic import GROUP_UNITS, advance, step_back, where
 from jaxlstm.implementations.pallas.interface import Kernels, Options, interpreter
 from jaxlstm.implementations.pallas.memory import load_weights, read, read_valid, step_at, swizzled, write
+from jaxlstm.implementations.pallas.products import accumulated
 
 MOST_HIDDEN = 128  # two groups: 4 * 64 * H weights of two bytes are half of a group's registers
 UNITS = GROUP_UNITS  # H is padded to a multiple of it
@@ -66,18 +67,16 @@ def _forward_kernel(options, block, inputs, outputs):
         def multiply(*accumulators):
             for gate, accumulator in enumerate(accumulators):
                 plgpu.wgmma(accumulator, block.weights[gate], block.shared.at[buffer])
-            return tuple(accumulator[...] for accumulator in accumulators)
 
-        products = pl.run_scoped(multiply, *[plgpu.ACC((GROUP_UNITS, options.rows), jnp.float32)] * 4)
+        products = accumulated(options, 4, multiply)
         h, c, by = advance(tuple(a + b for a, b in zip(z, products, strict=True)), c_old)
-        h = h.astype(hs.dtype)
+        h, c = where(is_valid, h.astype(hs.dtype), h_old), where(is_valid, c, c_old)
+        block.shared[1 - buffer, units] = h
         t = step_at(options, s, steps)
+        write(options, hs, (units, t, rows), h)
         if coefficients:
             for number, coefficient in enumerate(by):
                 write(options, coefficients[0], (number, units, t, rows), coefficient)
-        h, c = where(is_valid, h, h_old), where(is_valid, c, c_old)
-        write(options, hs, (units, t, rows), h)
-        block.shared[1 - buffer, units] = h
         block.meet()
         return h, c, ahead
 
@@ -117,9 +116,8 @@ def _backward_kernel(options, block, inputs, outputs):
         def multiply(accumulator):
             for gate in range(4):
                 plgpu.wgmma(accumulator, block.weights[gate], block.shared.at[buffer, gate])
-            return accumulator[...]
 
-        product = pl.run_scoped(multiply, plgpu.ACC((GROUP_UNITS, options.rows), jnp.float32))
+        (product,) = accumulated(options, 1, multiply)
         return where(is_valid, product, d_h), where(is_valid, d_c_old, d_c), ahead
 
     start = (
