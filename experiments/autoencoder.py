@@ -10,6 +10,7 @@ the decoder read its own last output (--conditional) and rebuild from the end on
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -25,7 +26,6 @@ from jaxlstm import LSTMParams, losses, models, plots
 from jaxlstm.batches import batches_of
 from jaxlstm.deploy.model import Input, Model
 from jaxlstm.deploy.predictor import Predictor
-from jaxlstm.errors import UserError
 from jaxlstm.reporting import console, show_parameters, show_result
 from jaxlstm.runs import Run
 from jaxlstm.training import Fitted, fit
@@ -76,14 +76,10 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
     xs = jnp.arange(1, config.length + 1, dtype=jnp.float32)[None, :, None] / 10
     following = xs[:, 1:]
 
-    def reconstruct(params: models.AutoencoderParams, xs: jax.Array) -> jax.Array:
-        return models.reconstruct(params, xs, reverse=config.reverse, activation=jax.nn.relu)
-
-    def both(params: models.CompositeParams, xs: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return models.reconstruct_and_predict(params, xs, reverse=config.reverse, activation=jax.nn.relu)
+    rebuild, both = _models(config)
 
     def loss(params: models.AutoencoderParams, xs: jax.Array, key: jax.Array):
-        return losses.squared_error(reconstruct(params, xs), xs), {}
+        return losses.squared_error(rebuild(params, xs), xs), {}
 
     def composite_loss(params: models.CompositeParams, xs: jax.Array, key: jax.Array):
         rebuilt, predicted = both(params, xs)
@@ -92,7 +88,7 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
     params, composite_params = init(key_alone, key_composite, config)
     alone = _train(run, "alone", loss, params, xs, key_order)
     composite = _train(run, "composite", composite_loss, composite_params, xs, key_order_too)
-    rebuilt = reconstruct(alone.params, xs)
+    rebuilt = rebuild(alone.params, xs)
     rebuilt_too, predicted = both(composite.params, xs)
 
     run.save_parameters({"alone": alone.params, "composite": composite.params})
@@ -116,6 +112,12 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
     plots.save(plots.reconstruction(*_flat(xs, rebuilt_too, following, predicted)), run.folder / "composite.png")
     seconds = alone.seconds + composite.seconds
     show_result(run.finish(metrics, ORIGINAL, (alone.params, composite.params), seconds))
+
+
+def _models(config: Config) -> tuple[Callable[..., jax.Array], Callable[..., tuple[jax.Array, jax.Array]]]:
+    """(parameters, xs [B, T, 1]) -> the sequence rebuilt; and that with the next steps predicted."""
+    options: dict[str, Any] = {"reverse": config.reverse, "activation": jax.nn.relu}
+    return partial(models.reconstruct, **options), partial(models.reconstruct_and_predict, **options)
 
 
 def _train(run: Run, model: str, loss: Callable[..., Any], params: Any, xs: jax.Array, key: jax.Array) -> Fitted:
@@ -153,27 +155,18 @@ def init(
 
 def deployed(run: Run) -> dict[str, Model]:
     """The trained models on xs [B, T, 1]: the sequence rebuilt; with the next steps predicted; the code alone."""
-    if run.config.conditional or run.config.reverse:
-        raise UserError(f"{run.folder}: expected a run without --conditional and --reverse, their decoders stay in JAX")
     key, relu = jax.random.key(0), jax.nn.relu
     alone, composite = jax.eval_shape(lambda key: init(key, key, run.config), key)
     params = run.load_parameters({"alone": alone, "composite": composite})
-
-    def rebuild(params: models.AutoencoderParams, xs: jax.Array) -> jax.Array:
-        return models.reconstruct(params, xs, activation=relu)
+    rebuild, both = _models(run.config)
 
     def rebuild_graph(graph, params: models.AutoencoderParams, xs: str) -> str:
-        return decode_graph(graph, params.decoder, encode_graph(graph, params.encoder, xs), xs)
-
-    def both(params: models.CompositeParams, xs: jax.Array) -> tuple[jax.Array, jax.Array]:
-        # As `reconstruct_and_predict`, but the step too many is cut off behind: T - 1 symbolic steps cannot be run.
-        code = encode(params.encoder, xs)
-        rebuilt, predicted = (models.decode(decoder, code, xs.shape[1], activation=relu) for decoder in params[1:])
-        return rebuilt, predicted[:, :-1]
+        return decode_graph(graph, params.decoder, encode_graph(graph, params.encoder, xs), xs, run.config.reverse)
 
     def both_graph(graph, params: models.CompositeParams, xs: str) -> tuple[str, str]:
         code = encode_graph(graph, params.encoder, xs)
-        rebuilt, predicted = (decode_graph(graph, decoder, code, xs) for decoder in params[1:])
+        rebuilt = decode_graph(graph, params.reconstruction, code, xs, run.config.reverse)
+        predicted = decode_graph(graph, params.prediction, code, xs)
         bounds = (graph.constant([bound], np.int64) for bound in (0, -1, 1))
         return rebuilt, graph.add("Slice", predicted, *bounds)
 
@@ -185,10 +178,10 @@ def deployed(run: Run) -> dict[str, Model]:
 
         return onnx.encode(graph, encoder, xs, activation=relu)
 
-    def decode_graph(graph, decoder: models.TaggerParams, code: str, xs: str) -> str:
+    def decode_graph(graph, decoder: models.TaggerParams, code: str, xs: str, reverse: bool = False) -> str:
         from jaxlstm.deploy import onnx
 
-        return onnx.decode(graph, decoder, code, xs, activation=relu)
+        return onnx.decode(graph, decoder, code, xs, reverse=reverse, activation=relu)
 
     inputs = {"xs": Input(("batch", "time", 1), np.float32)}
     return {

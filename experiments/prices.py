@@ -46,7 +46,7 @@ class Config(Settings):
     """Settings of the prices system."""
 
     series: int = 512
-    """Series of prices to learn from; an eighth as many choose the epoch, as many again are the test."""
+    """Series of prices to learn from; as many others are the test, and an eighth as many choose the epoch."""
     days: int = 500
     """Days of each."""
     alpha: float = 0.1

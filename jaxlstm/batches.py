@@ -50,9 +50,13 @@ def generated(draw: Callable[[Array], Any], steps: int) -> Batches:
 
 
 def in_order(arrays: Any) -> Batches:
-    """Batches that follow each other, the same in every epoch: step s takes arrays[s] of a pytree [S, ...]."""
+    """Batches that follow each other, the same in every epoch: step s takes arrays[s] of a pytree [S, ...].
+
+    Raises:
+      ValueError: no arrays, or leading axes that differ.
+    """
     return Batches(
-        steps=jax.tree.leaves(arrays)[0].shape[0],
+        steps=_size_of(arrays),
         data=jax.tree.map(jnp.asarray, arrays),
         plan=lambda data, key: (),
         take=lambda data, _, step: jax.tree.map(lambda leaf: leaf[step], data),
@@ -69,10 +73,7 @@ def batches_of(arrays: Any, batch_size: int, *, device_bytes: int = DEVICE_BYTES
     Raises:
       ValueError: no arrays, leading axes that differ, or a batch size outside 1 to N.
     """
-    sizes = {leaf.shape[0] for leaf in jax.tree.leaves(arrays)}
-    if len(sizes) != 1:
-        raise ValueError(f"arrays: expected one length for every leading axis, got {sorted(sizes)}")
-    (size,) = sizes
+    size = _size_of(arrays)
     if not 1 <= batch_size <= size:
         raise ValueError(f"batch_size: expected 1 to {size}, the number of examples, got {batch_size}")
     steps = size // batch_size
@@ -124,7 +125,7 @@ def batches_by_length(
     size = len(lengths)
     if not 1 <= batch_size <= size:
         raise ValueError(f"batch_size: expected 1 to {size}, the number of examples, got {batch_size}")
-    if list(widths) != sorted(set(widths)) or widths[-1] < lengths.max():
+    if not widths or list(widths) != sorted(set(widths)) or widths[-1] < lengths.max():
         raise ValueError(f"widths: expected ascending numbers up to {lengths.max()} or more, got {list(widths)}")
     steps = size // batch_size
 
@@ -170,3 +171,10 @@ def map_batches(
         batch = jax.tree.map(lambda leaf, rows=own: leaf[rows], arrays)
         outputs.append(jax.tree.map(np.asarray, compiled(params, parallel.feed(batch, mesh))))
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:size], *outputs)
+
+
+def _size_of(arrays: Any) -> int:
+    sizes = {leaf.shape[0] for leaf in jax.tree.leaves(arrays)}
+    if len(sizes) != 1:
+        raise ValueError(f"arrays: expected one length for every leading axis, got {sorted(sizes)}")
+    return sizes.pop()

@@ -20,6 +20,12 @@ class Noise(NamedTuple):
     keep_c: Array | None = None  # [..., T, H or 1]: where it keeps all else of its state
 
 
+def check_noise(noise: Any) -> None:
+    """For the noise of one layer in one direction."""
+    if noise is not None and not isinstance(noise, Noise):
+        raise ValueError(f"noise: expected Noise, as draw_noise makes it for one layer, got {type(noise).__name__}")
+
+
 def zoned_out(new: Any, old: Any, keep_h: Array | None, keep_c: Array | None) -> Any:
     """The state after a step, some of it kept from before: by booleans, or in the mean by probabilities."""
 

@@ -1,9 +1,9 @@
 """The recurrence over time and its derivative.
 
 The input is projected, z_x[t] = x_t W_x, for a chunk of steps at once, so that the loop over the steps
-of the chunk holds one thin product only, h_{t-1} W_h. The derivative is a rule of our own. With the dot
-for a tangent, ' for a derivative and phi for the activation (tanh in the textbook), the rule is linear
-in the tangents,
+of the chunk holds one thin product only, h_{t-1} W_h. The derivative is a rule of our own. With d
+for a tangent, ' for a derivative and phi for the activation (tanh in the textbook), and without the scale of h, the
+rule is linear in the tangents,
 
     dz[t] = dx_t W_x + x_t dW_x + h_{t-1} dW_h + db + dh_{t-1} W_h
     dc[t] = f dc_{t-1} + (g i') dz_i + (c_{t-1} f') dz_f + (i g') dz_g

@@ -52,7 +52,7 @@ def draw_noise(
       time_major: for inputs [T, ..., D].
 
     Raises:
-      ValueError: a rate outside [0, 1).
+      ValueError: a rate outside [0, 1), or `zoneout_c` for a cell that has nothing but h.
     """
     rates = {"inputs": inputs, "recurrent": recurrent, "zoneout_h": zoneout_h, "zoneout_c": zoneout_c}
     check_rates(**rates)
@@ -63,8 +63,7 @@ def draw_noise(
             draw_noise(k, cell, part, batch_shape, steps, **rates, time_major=time_major)
             for k, part in zip(keys, parts, strict=True)
         )
-    dtype = jax.tree.leaves(params)[0].dtype
-    state = jax.eval_shape(lambda params: cell.zero_state(params, batch_shape, dtype), params)
+    state, dtype = _state_like(cell, params, batch_shape, zoneout_c)
     key_x, key_h, key_keep = jax.random.split(key, 3)
     sizes = state.h.shape[-1], jax.tree.leaves(state)[-1].shape[-1]
     keep_h = keep_c = None
@@ -94,16 +93,15 @@ def mean_noise(
     """Zoneout at evaluation: every unit moves by its mean, rate * old + (1 - rate) * new. In the form of `draw_noise`.
 
     Raises:
-      ValueError: a rate outside [0, 1), or `zoneout_c` for a cell whose memory is more than c: no mean of a
-        stabilised state is one.
+      ValueError: a rate outside [0, 1), or `zoneout_c` for a cell that has nothing but h, or whose memory is more
+        than c: no mean of a stabilised state is one.
     """
     rates = {"zoneout_h": zoneout_h, "zoneout_c": zoneout_c}
     check_rates(**rates)
     parts = _parts(params)
     if parts is not None:
         return tuple(mean_noise(cell, part, batch_shape, steps, **rates, time_major=time_major) for part in parts)
-    dtype = jax.tree.leaves(params)[0].dtype
-    state = jax.eval_shape(lambda params: cell.zero_state(params, batch_shape, dtype), params)
+    state, dtype = _state_like(cell, params, batch_shape, zoneout_c)
     if zoneout_c and set(state._fields) - {"h", "c"}:
         raise ValueError(f"zoneout_c: expected 0 at evaluation for {type(state).__name__}, got {zoneout_c}")
 
@@ -129,6 +127,15 @@ def weight_drop(key: Array, rate: float, params: Any) -> Any:
         else leaf
         for leaf_key, (path, leaf) in zip(keys, leaves, strict=True)
     )
+
+
+def _state_like(cell: Cell, params: Any, batch_shape: tuple[int, ...], zoneout_c: float) -> tuple[Any, Any]:
+    """The shapes of a state of the cell, and the dtype of its parameters."""
+    dtype = jax.tree.leaves(params)[0].dtype
+    state = jax.eval_shape(lambda params: cell.zero_state(params, batch_shape, dtype), params)
+    if zoneout_c and len(jax.tree.leaves(state)) == 1:
+        raise ValueError(f"zoneout_c: expected 0 for {type(state).__name__}, which has nothing but h, got {zoneout_c}")
+    return state, dtype
 
 
 def _parts(params: Any) -> tuple[Any, ...] | None:

@@ -63,7 +63,7 @@ class Run:
           CheckpointError: it is not a run, or one of another system, or of other settings than this version knows.
         """
         path = folder / "config.json"
-        settings = _read_json(folder, "config.json")
+        settings = _read_settings(folder)
         found, command = settings.pop("system", None), settings.pop("command", "")
         if found != system:
             raise CheckpointError(f"{folder}: expected a run of {system}, this is one of {found}")
@@ -143,7 +143,7 @@ def system_of(folder: Path) -> str:
     Raises:
       CheckpointError: it is not a run.
     """
-    return str(_read_json(folder, "config.json").get("system"))
+    return str(_read_settings(folder).get("system"))
 
 
 def count_parameters(params: Any) -> int:
@@ -177,6 +177,13 @@ def versions() -> dict[str, str]:
     packages = ("jax", "jaxlib", "flax", "optax", "numpy")
     ours = {"python": platform.python_version(), "jaxlstm": jaxlstm.__version__}
     return ours | {name: metadata.version(name) for name in packages}
+
+
+def _read_settings(folder: Path) -> dict[str, Any]:
+    settings = _read_json(folder, "config.json")
+    if not isinstance(settings, dict):
+        raise CheckpointError(f"{folder / 'config.json'}: expected settings by name, got {type(settings).__name__}")
+    return settings
 
 
 def _read_json(folder: Path, name: str) -> Any:

@@ -43,7 +43,7 @@ def temperature(t: float | Array) -> Filter:
     Raises:
       ValueError: t of 0 or less, or infinite.
     """
-    check_number("t", t, lambda t: 0 < t < math.inf, "a number above 0")
+    check_number("t", t, lambda t: 0 < t < math.inf, "a finite number above 0")
     return Partial(_divide, t)
 
 

@@ -40,7 +40,7 @@ from jaxlstm.layout import (
     select_rows,
 )
 from jaxlstm.loop import loop
-from jaxlstm.noise import Noise, replaced, zoned_out
+from jaxlstm.noise import Noise, check_noise, replaced, zoned_out
 from jaxlstm.schedule import WHOLE_BYTES_OF_A_LOOP, chunk_of, unroll_of
 from jaxlstm.segments import in_segments
 from jaxlstm.sequence import lstm
@@ -104,6 +104,7 @@ def scan_cell(
     else:
         expected = jax.eval_shape(lambda params: cell.zero_state(params, layout.batch_shape, dtype), params)
         check_state(state, expected, dtype)
+    check_noise(noise)
     noise = Noise() if noise is None else noise
     if noise.h_scale is not None:
         check_shape("noise.h_scale", noise.h_scale, state.h.shape)

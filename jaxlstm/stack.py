@@ -115,11 +115,13 @@ def stack(
       The state of each layer, and the outputs of the last [..., T, N].
 
     Raises:
-      ValueError: another number of states or of noise than of layers, dropout without a key, and all that
-        `scan_cell` raises.
+      ValueError: no layers, another number of states or of noise than of layers, dropout without a key, and all
+        that `scan_cell` raises.
     """
     if not _is_of_layers(params):
         raise ValueError(f"params: expected a tuple of layers, as init_stack makes it, got {type(params).__name__}")
+    if not params:
+        raise ValueError("params: expected at least one layer, got none")
     _check_merge(merge, len(params))
     for name, given in (("state", state), ("noise", noise)):
         if given is not None and not (_is_of_layers(given) and len(given) == len(params)):
@@ -139,7 +141,7 @@ def stack(
 
 
 def _is_of_layers(value: Any) -> bool:
-    """Whether it has an entry for each layer, and is no named tuple, of one layer."""
+    """Whether it has an entry for each layer, or direction, and is no named tuple, of one alone."""
     return isinstance(value, Sequence) and not hasattr(value, "_fields")
 
 
@@ -177,7 +179,7 @@ def bidirectional(
       The state of each direction, and the outputs, every one at its step.
 
     Raises:
-      ValueError: a merge that there is not, `reverse`, and all that `scan_cell` raises.
+      ValueError: a merge that there is not, `reverse`, noise that is no pair, and all that `scan_cell` raises.
     """
     if "reverse" in options:
         raise ValueError(f"reverse: expected none, both directions are walked, got {options['reverse']}")
@@ -185,6 +187,9 @@ def bidirectional(
     for name, given, kind in (("params", params, BidirectionalParams), ("state", state, BidirectionalState)):
         if given is not None and not isinstance(given, kind):
             raise ValueError(f"{name}: expected {kind.__name__}, got {type(given).__name__}")
+    if noise is not None and not (_is_of_layers(noise) and len(noise) == 2):
+        got = len(noise) if _is_of_layers(noise) else type(noise).__name__
+        raise ValueError(f"noise: expected one for each of 2 directions, got {got}")
     nothing = (None, None)
     parts = zip(params, state or nothing, noise or nothing, (False, True), strict=True)
     forward, backward = (scan_cell(cell, p, xs, s, noise=n, reverse=reverse, **options) for p, s, n, reverse in parts)

@@ -1,8 +1,8 @@
 """Streaming: an LSTM that is served step by step, or in chunks of whatever size arrives.
 
-`lstm(params, chunk, state)` goes on from a state as well, but compiles for each new size of a chunk.
-Here nothing is compiled while requests are served, but for a chunk longer than a power of two that has
-not been seen yet.
+`lstm(params, chunk, state)` goes on from a state as well, but compiles for each new size of a chunk. `stepper` has
+compiled before it returns; `feeder` compiles at the first chunk of each batch shape and of each number of steps,
+rounded up to a power of two.
 """
 
 from collections.abc import Callable

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxlstm.cell import Activation, LSTMParams, LSTMState, advance, gates, preactivations, zero_state
+from jaxlstm.cell import Activation, LSTMParams, LSTMState, advance, gates, preactivations, state_like, zero_state
 from jaxlstm.cells.interface import Cell
-from jaxlstm.checks import check_inputs, check_kind, check_params, check_weights
+from jaxlstm.checks import check_inputs, check_kind, check_params, check_state, check_weights
 from jaxlstm.layout import flat_rows, flat_steps, layout_of, outputs_in_place
 from jaxlstm.scan import project_steps
 
@@ -35,8 +35,11 @@ def trace(params: LSTMParams, xs: Array, state: LSTMState | None = None, *, acti
     check_inputs(xs)
     check_weights(params, LSTMParams)
     check_params(params, xs)
+    shape = (*xs.shape[:-2], params.w_h.shape[0])
     if state is None:
-        state = zero_state(xs.shape[:-2], params.w_h.shape[0], xs.dtype)
+        state = zero_state(shape[:-1], shape[-1], xs.dtype)
+    else:
+        check_state(state, state_like(shape, xs.dtype), xs.dtype)
 
     def step(state: LSTMState, x: Array):
         gate = gates(preactivations(params, state, x), activation)
@@ -58,8 +61,11 @@ def states(cell: Cell, params: Any, xs: Array, state: Any = None) -> Any:
     check_kind(params, cell.params_type)
     check_params(params, xs)
     layout = layout_of(xs, time_major=False)
+    zero = cell.zero_state(params, layout.batch_shape, xs.dtype)
     if state is None:
-        state = cell.zero_state(params, layout.batch_shape, xs.dtype)
+        state = zero
+    else:
+        check_state(state, zero, xs.dtype)
 
     def step(state: Any, z: Any):
         state, _ = cell.step(params, state, z)

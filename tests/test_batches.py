@@ -1,12 +1,14 @@
 """Batches: every example once, by length with little padding, and a function over all of them."""
 
+from functools import partial
+
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlstm.batches import batches_by_length, batches_of, generated, map_batches
+from jaxlstm.batches import batches_by_length, batches_of, generated, in_order, map_batches
 
 XS = np.random.default_rng(0).standard_normal((23, 3)).astype(np.float32)
 YS = XS.sum(axis=1)
@@ -85,8 +87,9 @@ def test_batches_by_length_name_what_is_wrong(settings, message):
 
 
 def test_arrays_of_different_lengths():
-    with pytest.raises(ValueError, match=r"expected one length for every leading axis, got \[22, 23\]"):
-        batches_of((XS, YS[1:]), 5)
+    for make in (in_order, partial(batches_of, batch_size=5)):
+        with pytest.raises(ValueError, match=r"expected one length for every leading axis, got \[22, 23\]"):
+            make((XS, YS[1:]))
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 23, 100])

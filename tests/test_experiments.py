@@ -155,6 +155,8 @@ def test_a_diverging_run_is_named(tmp_path, capsys):
 
 def test_what_is_no_run_is_named(tmp_path, capsys):
     assert "it has no readable config.json" in error_of(capsys, "echo", "--resume", str(tmp_path))
+    (tmp_path / "config.json").write_text("[]")
+    assert "expected settings by name, got list" in error_of(capsys, "echo", "--resume", str(tmp_path))
     (tmp_path / "config.json").write_text('{"system": "cumsum"}')
     assert "expected a run of echo, this is one of cumsum" in error_of(capsys, "echo", "--resume", str(tmp_path))
     (tmp_path / "config.json").write_text('{"system": "echo", "colour": 1}')

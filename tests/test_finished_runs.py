@@ -48,13 +48,6 @@ def folders(tmp_path_factory):
     return {name: run.folder for name, run in runs.items()}
 
 
-@pytest.mark.parametrize("setting", ["conditional", "reverse"])
-def test_an_autoencoder_whose_decoder_stays_in_jax_is_refused(setting, tmp_path):
-    run = Run.create(tmp_path, "autoencoder", autoencoder.Config(**{setting: True}))
-    with pytest.raises(UserError, match="expected a run without --conditional and --reverse"):
-        autoencoder.deployed(run)
-
-
 def random_inputs(model, batch, time):
     ((shape, dtype),) = model.inputs.values()
     rng, shape = np.random.default_rng(0), (batch, time, *shape[2:])
@@ -84,6 +77,14 @@ def test_both_exports_of_several_sentiment_models(tmp_path, capsys):
     assert np.std(each, axis=0).min() > 0.01
     expected = jax.nn.sigmoid(np.mean(each, axis=0))
     np.testing.assert_allclose(deployed.apply(deployed.params, ids), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_both_exports_of_an_autoencoder_that_rebuilds_from_the_end(conditional, tmp_path, capsys):
+    run = Run.create(tmp_path, "autoencoder", autoencoder.Config(hidden_size=8, conditional=conditional, reverse=True))
+    alone, composite = autoencoder.init(KEY, KEY, run.config)
+    run.save_parameters(draw_like({"alone": alone, "composite": composite}, seed=0, scale=0.7))
+    check_exports(run.folder, "autoencoder", capsys)
 
 
 def check_exports(folder, system, capsys):

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 PARTS_OF_JAX = "jax, jax.numpy, jax.ad_checkpoint, jax.custom_derivatives"
 HEAVY = ["flax", "optax", "orbax", "matplotlib", "rich", "pooch", "requests", "sklearn", "scipy.stats", "tyro", "chex"]
 
@@ -27,5 +29,12 @@ def test_importing_the_conversions_loads_no_other_library():
     assert not loaded_by("import jaxlstm.interop") & {"torch", "keras", "tensorflow", "flax", "haiku", "equinox"}
 
 
-def test_importing_the_data_sets_loads_nothing_heavy():
-    assert not loaded_by("import jaxlstm.data") & set(HEAVY)
+@pytest.mark.parametrize(
+    "module",
+    [
+        *("stack", "regularise", "streaming", "decoding", "sampling", "beam_search", "trace", "layers"),
+        *("data.text", "data.ngrams", "data.sample", "data.series"),
+    ],
+)
+def test_what_needs_jax_and_numpy_alone_loads_nothing_heavy(module):
+    assert not loaded_by(f"import jaxlstm.{module}") & set(HEAVY)

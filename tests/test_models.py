@@ -1,6 +1,7 @@
 """The models: sizes of the originals, values against the cell, probabilities that sum to one."""
 
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -199,6 +200,18 @@ def test_dropout_of_what_the_head_reads_and_of_the_recurrence():
     assert_close(read_state, state, 1e-6)
     plain = models.read_symbols(params, None, symbols, dropout=0.5, recurrent_dropout=0.4)[1]
     np.testing.assert_array_equal(plain, models.next_symbol_logits(params, symbols))
+
+
+def test_a_rate_of_zero_draws_nothing():
+    language_model = models.init_language_model(KEY, 5, 4)
+    pooled = models.init_pooled_classifier(KEY, 9, 4, 4, 2)
+    symbols, mask = jnp.zeros((2, 3), jnp.int32), jnp.ones((2, 3), bool)
+    for run in (
+        lambda **rates: models.read_symbols(language_model, None, symbols, key=KEY, **rates),
+        lambda **rates: models.classify_pooled(pooled, symbols, mask, key=KEY, **rates),
+    ):
+        drawn = [str(jax.make_jaxpr(partial(run, **rates))()).count("random_bits") for rates in ({}, {"dropout": 0.5})]
+        assert drawn == [0, 1]
 
 
 def test_autoencoder_heads_decode_the_encoders_code():

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.usefixtures("float64", "strict_ranks")
 
 KEY = jax.random.key(0)
 RATES = {"inputs": 0.3, "recurrent": 0.4, "zoneout_h": 0.3, "zoneout_c": 0.4}
+RATES_OF_H = RATES | {"zoneout_c": 0.0}  # for a cell that has nothing else
 
 
 def expected(name, problem, noise: Noise, mask):
@@ -42,10 +43,11 @@ def expected(name, problem, noise: Noise, mask):
 @pytest.mark.parametrize("name", CELLS)
 def test_all_of_it_on_every_cell(name):
     problem, cell = draw(name), CELLS[name][0]
-    noise = draw_noise(KEY, cell, problem.params, (3,), 7, **RATES)
+    noise = draw_noise(KEY, cell, problem.params, (3,), 7, **(RATES_OF_H if name == "gru" else RATES))
     state, ys = scan_cell(cell, *problem, mask=HOLES, noise=noise)
     assert_close((unstabilised(state), ys), expected(name, problem, noise, HOLES), 1e-12)
-    turned = noise._replace(keep_h=jnp.moveaxis(noise.keep_h, 1, 0), keep_c=jnp.moveaxis(noise.keep_c, 1, 0))
+    keeps = {"keep_h": noise.keep_h, "keep_c": noise.keep_c}
+    turned = noise._replace(**jax.tree.map(lambda keep: jnp.moveaxis(keep, 1, 0), keeps))
     options = {"mask": HOLES.T, "noise": turned, "time_major": True}
     turned_state, turned_ys = scan_cell(cell, problem.params, jnp.moveaxis(problem.xs, 1, 0), problem.state, **options)
     assert_close((turned_state, jnp.moveaxis(turned_ys, 0, 1)), (state, ys), 1e-13)
@@ -100,7 +102,7 @@ def is_gru(node):
 def test_a_stack_of_two_directions_with_everything():
     xs = draw("gru").xs
     layers = init_stack(KEY, cells.GRU, 5, [4, 4], bidirectional=True, dtype=np.float64)
-    noise = draw_noise(KEY, cells.GRU, layers, (3,), 7, **RATES)
+    noise = draw_noise(KEY, cells.GRU, layers, (3,), 7, **RATES_OF_H)
     assert [len(pair) for pair in noise] == [2, 2]
     assert len({leaf.tobytes() for leaf in map(np.asarray, jax.tree.leaves([pair[0].keep_h for pair in noise]))}) == 2
 
@@ -122,6 +124,11 @@ def test_errors():
         draw_noise(KEY, cells.SLSTM, params, (3,), 7, zoneout_h=1)
     with pytest.raises(ValueError, match=r"^zoneout_c: expected 0 at evaluation for SLSTMState, got 0.1$"):
         mean_noise(cells.SLSTM, params, (3,), 7, zoneout_c=0.1)
+    for draw_for in (partial(draw_noise, KEY), mean_noise):
+        with pytest.raises(ValueError, match=r"^zoneout_c: expected 0 for GRUState, which has nothing but h, got 0.1$"):
+            draw_for(cells.GRU, draw("gru").params, (3,), 7, zoneout_c=0.1)
+    with pytest.raises(ValueError, match=r"^noise: expected Noise, as draw_noise makes it for one layer, got tuple$"):
+        scan_cell(cells.SLSTM, *draw("slstm"), noise=(Noise(), Noise()))
     with pytest.raises(ValueError, match=r"^noise.keep_h: expected shape \[3, 7\], got \[3, 6\]$"):
         scan_cell(cells.SLSTM, *draw("slstm"), noise=draw_noise(KEY, cells.SLSTM, params, (3,), 6, zoneout_h=0.1))
     with pytest.raises(ValueError, match=r"^noise.x_scale: expected shape \[3, 5\], got \[2, 5\]$"):

@@ -120,8 +120,8 @@ def test_another_number_does_not_compile_again():
 
 
 def test_bad_numbers_are_named():
-    for t in (0, -1.0, float("nan")):
-        with pytest.raises(ValueError, match=f"t: expected a number above 0, got {t}"):
+    for t in (0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=f"t: expected a finite number above 0, got {t}"):
             temperature(t)
     with pytest.raises(ValueError, match="k: expected at least 1, got 0"):
         top_k(0)

@@ -10,6 +10,7 @@ from cell_cases import CELLS, OPTIONS, draw
 from compare import assert_close, assert_equal
 
 from jaxlstm import cells
+from jaxlstm.noise import Noise
 from jaxlstm.stack import BidirectionalParams, BidirectionalState, bidirectional, init_stack, stack
 
 pytestmark = pytest.mark.usefixtures("float64", "strict_ranks")
@@ -133,6 +134,10 @@ def test_what_is_no_stack_is_named():
         stack(cells.GRU, params, xs)
     with pytest.raises(ValueError, match=r"^state: expected one for each of 1 layers, got GRUState$"):
         stack(cells.GRU, (params,), xs, draw("gru").state)
+    with pytest.raises(ValueError, match=r"^params: expected at least one layer, got none$"):
+        stack(cells.GRU, (), xs)
+    with pytest.raises(ValueError, match=r"^noise: expected one for each of 2 directions, got Noise$"):
+        bidirectional(cells.GRU, BidirectionalParams(params, params), xs, noise=Noise())
     with pytest.raises(ValueError, match=r"^params: expected BidirectionalParams, got GRUParams$"):
         bidirectional(cells.GRU, params, xs)
     with pytest.raises(ValueError, match=r"^state: expected BidirectionalState, got GRUState$"):

@@ -1,5 +1,7 @@
 """What is seen inside is what the whole-sequence functions compute."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -64,6 +66,15 @@ def test_states_from_the_cells_own():
 def test_errors_of_a_trace(look, xs, message):
     with pytest.raises(ValueError, match=message):
         look(draw("lstm").params, xs)
+
+
+@pytest.mark.parametrize("look", [trace, partial(states, CELLS["lstm"][0])])
+def test_a_wrong_state_is_named(look):
+    params, xs, state = draw("lstm")
+    with pytest.raises(ValueError, match=r"^state\.h: expected shape \[3, 4\], got \[2, 4\]"):
+        look(params, xs, jax.tree.map(lambda leaf: leaf[:2], state))
+    with pytest.raises(ValueError, match=r"^state: expected LSTMState, as zero_state makes it, got tuple"):
+        look(params, xs, tuple(state))
 
 
 def test_states_of_a_cell_that_projects_rows_alone():

@@ -28,7 +28,7 @@ def init(
     """Fresh parameters, w_x [D, 3H], w_h [H, 3H] and b [3H]; b_i is -forget_bias.
 
     Raises:
-      ValueError: a size below 1.
+      ValueError: no random key, a size below 1, or a dtype that is not floating.
     """
     w_x, w_h = draw_weights(key, input_size, hidden_size, 3 * hidden_size, dtype)
     return LSTMParams(w_x, w_h, bias(hidden_size, -forget_bias, 0, 0, dtype=dtype))

@@ -32,7 +32,8 @@ class Cell(NamedTuple):
     init: Callable[..., Any]  # (key, input_size, hidden_size, *, dtype, ...) -> params
     project: Callable[[Any, Array], Any]  # (params, xs [N, D]) -> z, a pytree of arrays [N, ...]
     # (params, state, z) -> (state, y [..., H]). A fourth argument h_scale [..., H], where it is given,
-    # multiplies h before the recurrent product and nowhere else: variational recurrent dropout.
+    # multiplies h before the recurrent product and nowhere else: variational recurrent dropout. Where y is a part of
+    # the new state, it is that very array: what masks and zoneout make of the state, they make of y.
     step: Callable[..., tuple[Any, Array]]
     zero_state: Callable[[Any, tuple[int, ...], DTypeLike], Any]  # (params, batch_shape, dtype) -> state
     params_type: type = object  # what `init` returns; `scan_cell` refuses any other
@@ -41,13 +42,11 @@ class Cell(NamedTuple):
     ahead: bool = True
 
 
-def draw_weights(
-    key: Array, input_size: int, output_size: int, width: int, dtype: DTypeLike = jnp.float32
-) -> tuple[Array, Array]:
+def draw_weights(key: Array, input_size: int, output_size: int, width: int, dtype: DTypeLike) -> tuple[Array, Array]:
     """w_x [input_size, width] Glorot uniform, w_h [output_size, width] orthogonal.
 
     Raises:
-      ValueError: no random key, or a size below 1.
+      ValueError: no random key, a size below 1, or a dtype that is not floating.
     """
     check_key(key)
     check_sizes(input_size=input_size, hidden_size=output_size)

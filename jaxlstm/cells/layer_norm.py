@@ -42,7 +42,7 @@ def init(
     """Fresh parameters, every gain 1.
 
     Raises:
-      ValueError: a size below 1.
+      ValueError: no random key, a size below 1, or a dtype that is not floating.
     """
     w_x, w_h = draw_weights(key, input_size, hidden_size, 4 * hidden_size, dtype)
     b = bias(hidden_size, 0, forget_bias, 0, 0, dtype=dtype)

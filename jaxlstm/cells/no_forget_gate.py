@@ -27,7 +27,7 @@ def init(key: Array, input_size: int, hidden_size: int, *, dtype: DTypeLike = jn
     """Fresh parameters, w_x [D, 3H], w_h [H, 3H] and b [3H] of zeros.
 
     Raises:
-      ValueError: a size below 1.
+      ValueError: no random key, a size below 1, or a dtype that is not floating.
     """
     w_x, w_h = draw_weights(key, input_size, hidden_size, 3 * hidden_size, dtype)
     return LSTMParams(w_x, w_h, bias(hidden_size, 0, 0, 0, dtype=dtype))

@@ -40,7 +40,7 @@ def init(
     """Fresh parameters, without peepholes at first: p zero.
 
     Raises:
-      ValueError: a size below 1.
+      ValueError: no random key, a size below 1, or a dtype that is not floating.
     """
     w_x, w_h = draw_weights(key, input_size, hidden_size, 4 * hidden_size, dtype)
     b = bias(hidden_size, 0, forget_bias, 0, 0, dtype=dtype)

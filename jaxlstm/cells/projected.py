@@ -45,7 +45,7 @@ def init(
     """Fresh parameters; P is `projection_size`, by default half of H.
 
     Raises:
-      ValueError: no random key, a size below 1.
+      ValueError: no random key, a size below 1, or a dtype that is not floating.
     """
     if projection_size is None:
         projection_size = (hidden_size + 1) // 2

@@ -53,7 +53,7 @@ def init(
     """Fresh parameters, w_x [D, 4H], w_h [heads, H / heads, 4 H / heads] and b [4H].
 
     Raises:
-      ValueError: no random key, a size below 1, or heads that do not divide H.
+      ValueError: no random key, a size below 1, a dtype that is not floating, or heads that do not divide H.
     """
     check_key(key)
     check_sizes(input_size=input_size, hidden_size=hidden_size, heads=heads)

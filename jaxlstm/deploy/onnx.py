@@ -126,8 +126,16 @@ def encode(graph: Graph, encoder: LSTMParams, xs: str, *, activation: Activation
     return graph.add("Squeeze", h, graph.constant([0], np.int64))
 
 
-def decode(graph: Graph, decoder: TaggerParams, code: str, like: str, *, activation: Activation = jnp.tanh) -> str:
-    """The code [B, H] -> outputs [B, T, D], as many steps as `like` [B, T, ...] has."""
+def decode(
+    graph: Graph,
+    decoder: TaggerParams,
+    code: str,
+    like: str,
+    *,
+    reverse: bool = False,
+    activation: Activation = jnp.tanh,
+) -> str:
+    """The code [B, H] -> outputs [B, T, D], as many steps as `like` [B, T, ...] has; with `reverse` the last first."""
     one = graph.constant([1], np.int64)
     steps = graph.add("Gather", graph.add("Shape", like), one, axis=0)
     shape = graph.add("Concat", one, steps, one, axis=0)
@@ -135,7 +143,11 @@ def decode(graph: Graph, decoder: TaggerParams, code: str, like: str, *, activat
     if decoder.lstm.w_x.shape[0] == sum(decoder.head.w.shape):  # H + D: it is conditional
         decoder = _unconditional(decoder)
         inputs = graph.add("Concat", inputs, _not_first(graph, like), axis=-1)
-    return tag(graph, decoder, inputs, activation=activation)
+    outputs = tag(graph, decoder, inputs, activation=activation)
+    if not reverse:
+        return outputs
+    last, before_the_first, back = (graph.constant([bound], np.int64) for bound in (-1, np.iinfo(np.int64).min, -1))
+    return graph.add("Slice", outputs, last, before_the_first, one, back)
 
 
 def _unconditional(decoder: TaggerParams) -> TaggerParams:

@@ -49,8 +49,10 @@ def read_symbols(
     if key is not None:
         key_output, key_recurrent = jax.random.split(key)
         shape = (*symbols.shape, params.lstm.w_h.shape[0])
-        y_scale = dropout_scale(key_output, dropout, shape, xs.dtype)
-        h_scale = dropout_scale(key_recurrent, recurrent_dropout, (*shape[:-2], shape[-1]), xs.dtype)
+        if dropout:
+            y_scale = dropout_scale(key_output, dropout, shape, xs.dtype)
+        if recurrent_dropout:
+            h_scale = dropout_scale(key_recurrent, recurrent_dropout, (*shape[:-2], shape[-1]), xs.dtype)
     state, ys = lstm(params.lstm, xs, state, h_scale=h_scale)
     return state, dense(params.head, ys if y_scale is None else ys * y_scale)
 

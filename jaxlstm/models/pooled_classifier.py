@@ -78,7 +78,8 @@ def classify_pooled(
     scales: list[Array | None] = [None, None]
     if key is not None:
         key_inputs, key_pools, *keys = jax.random.split(key, 4)
-        xs *= dropout_scale(key_inputs, dropout, (len(xs), 1, xs.shape[-1]), xs.dtype)
+        if dropout:
+            xs *= dropout_scale(key_inputs, dropout, (len(xs), 1, xs.shape[-1]), xs.dtype)
         if recurrent_dropout:
             hidden = (len(xs), params.forward.w_h.shape[0])
             scales = [dropout_scale(key, recurrent_dropout, hidden, xs.dtype) for key in keys]
@@ -86,7 +87,7 @@ def classify_pooled(
     _, backward = lstm(params.backward, xs, mask=mask, h_scale=scales[1], reverse=True)
     ys = jnp.concatenate([forward, backward], axis=-1)
     pools = jnp.concatenate([_max(ys, mask), _mean(ys, mask), _mean(read, mask)], axis=-1)
-    if key is not None:
+    if key is not None and output_dropout:
         pools *= dropout_scale(key_pools, output_dropout, pools.shape, pools.dtype)
     return dense(params.head, pools)
 

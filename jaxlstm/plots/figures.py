@@ -71,13 +71,14 @@ def visible(text: str) -> str:
     return text.translate(_SIGNS)
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: str | Path) -> None:
     """Writes the figure as a PNG, all or nothing.
 
     Raises:
       ValueError: a name that does not end in .png.
       OSError: the folder is missing or cannot be written to.
     """
+    path = Path(path)
     if path.suffix != ".png":
         raise ValueError(f"path: expected a name that ends in .png, got {path.name}")
     with replacing(path) as partial:
