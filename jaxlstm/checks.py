@@ -10,9 +10,10 @@ from jax import Array
 
 
 def check_at_least(name: str, value: int | None, least: int) -> None:
-    """For a number that is given, not None."""
-    if value is not None and value < least:
-        raise ValueError(f"{name}: expected at least {least}, got {value}")
+    """For a whole number that is given, not None."""
+    if value is not None and not (isinstance(value, int | np.integer) and value >= least):
+        got = value if isinstance(value, int | np.integer) else repr(value)
+        raise ValueError(f"{name}: expected at least {least}, got {got}")
 
 
 def check_sizes(**sizes: int) -> None:

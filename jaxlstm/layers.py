@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from jaxlstm.checks import check_rates
+from jaxlstm.checks import check_key, check_rates, check_sizes
 
 
 class DenseParams(NamedTuple):
@@ -18,7 +18,13 @@ class DenseParams(NamedTuple):
 
 
 def init_dense(key: Array, input_size: int, output_size: int, dtype: DTypeLike = jnp.float32) -> DenseParams:
-    """w [D, N] Glorot uniform (Glorot & Bengio 2010), b zero."""
+    """w [D, N] Glorot uniform (Glorot & Bengio 2010), b zero.
+
+    Raises:
+      ValueError: no random key, or a size below 1.
+    """
+    check_key(key)
+    check_sizes(input_size=input_size, output_size=output_size)
     w = jax.nn.initializers.glorot_uniform()(key, (input_size, output_size), dtype)
     return DenseParams(w, jnp.zeros(output_size, dtype))
 
@@ -30,7 +36,13 @@ def dense(params: DenseParams, x: Array) -> Array:
 
 
 def init_embedding(key: Array, vocabulary_size: int, size: int, dtype: DTypeLike = jnp.float32) -> Array:
-    """[V, D] uniform in [-0.05, 0.05], as in Keras; look symbols up with `embedding[ids]`."""
+    """[V, D] uniform in [-0.05, 0.05], as in Keras; look symbols up with `embedding[ids]`.
+
+    Raises:
+      ValueError: no random key, or a size below 1.
+    """
+    check_key(key)
+    check_sizes(vocabulary_size=vocabulary_size, size=size)
     return jax.random.uniform(key, (vocabulary_size, size), dtype, -0.05, 0.05)
 
 

@@ -41,7 +41,9 @@ def masking_of(lengths: ArrayLike | None, mask: ArrayLike | None) -> str | None:
     """Which of them is given, "lengths" or "mask", or None; raises ValueError where both are."""
     if lengths is not None and mask is not None:
         raise ValueError("lengths and mask: expected at most one of them, got both")
-    return "lengths" if lengths is not None else None if mask is None else "mask"
+    if lengths is not None:
+        return "lengths"
+    return None if mask is None else "mask"
 
 
 def checked_masking(

@@ -1,4 +1,4 @@
-"""The place of `flax.linen.RNN` over an LSTM cell: the same module, with the same parameters.
+"""A drop-in replacement for `flax.linen.RNN` over an LSTM cell: the same module, with the same parameters.
 
     nn.RNN(nn.OptimizedLSTMCell(128))          from flax
     linen.RNN(nn.OptimizedLSTMCell(128))       from jaxlstm
@@ -17,9 +17,9 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxlstm.cell import LSTMParams
+from jaxlstm.flax_rnn import Carry, apply_rnn, check_cell, refuse_option
 from jaxlstm.interop.checks import plain
 from jaxlstm.interop.flax import from_flax
-from jaxlstm.interop.rnn import Carry, apply_rnn, check_cell, refuse_option
 
 _OF_SCAN = ("variable_axes", "variable_broadcast", "variable_carry", "split_rngs")
 

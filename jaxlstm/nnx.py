@@ -1,4 +1,4 @@
-"""The place of `flax.nnx.RNN` over an LSTM cell: the same module, with the same parameters.
+"""A drop-in replacement for `flax.nnx.RNN` over an LSTM cell: the same module, with the same parameters.
 
     nnx.RNN(nnx.OptimizedLSTMCell(64, 128, rngs=rngs))             from flax
     jaxlstm.nnx.RNN(nnx.OptimizedLSTMCell(64, 128, rngs=rngs))     from here
@@ -16,9 +16,9 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxlstm.cell import LSTMParams
+from jaxlstm.flax_rnn import Carry, apply_rnn, check_cell, refuse_option
 from jaxlstm.interop.checks import plain
 from jaxlstm.interop.flax import from_flax
-from jaxlstm.interop.rnn import Carry, apply_rnn, check_cell, refuse_option
 
 
 class RNN(nnx.RNN):

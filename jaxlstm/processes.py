@@ -7,7 +7,7 @@ others cannot go on; each ends with one line that says so, and the run resumes f
 There are two ways to notice. A connection that breaks ends the next exchange of gradients with an
 error, which becomes a `LostProcessError`. Where the first process is gone, or a whole machine is silent,
 JAX itself notices, and aborts this process from native code with a page of output, which no Python code
-can prevent; `FILTER`, in a small process that outlives it, puts the same one line in its place.
+can prevent; `filter_output`, in a small process that outlives it, puts the same one line in its place.
 """
 
 import io
@@ -18,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -30,28 +31,6 @@ from jaxlstm.errors import LostProcessError
 LOST = "another process of this run is gone or never came; start all of them again, and resume from the last checkpoint"
 HEARTBEAT_SECONDS = 30  # without a sign of life after which a process counts as gone
 CONNECT_SECONDS = 120  # for which the processes wait for each other at the start
-
-# Native log lines look like "F1124 08:02:07.638297    6341 client.h:80] Terminating process ...", and the
-# text goes on over several lines. Those about the processes are left out; F, fatal, is the abort.
-FILTER = """
-import re, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_IGN)
-header = re.compile(r"[IWEF]\\d{4} \\d\\d:\\d\\d:\\d\\d\\.\\d+ +\\d+ ([\\w.]+):\\d+\\] ")
-files = ("coordination_service", "preemption_sync_manager", "client.h")
-lost = "error: " + sys.argv[1] + "\\n"
-silent, told = False, False
-for line in sys.stdin:
-    if match := header.match(line):
-        silent = match[1].startswith(files)
-        if silent and line.startswith("F"):
-            line, silent = lost, False
-    elif line.startswith(("error:", "warning:", "Traceback")):
-        silent = False
-    if not silent and not (told and line == lost):
-        sys.stderr.write(line)
-        sys.stderr.flush()
-    silent, told = silent or line == lost, told or line == lost
-"""
 
 # How the libraries that exchange gradients (Gloo on CPUs, NCCL on GPUs) and JAX's own service report it.
 _CONNECTION = re.compile(r"gloo|nccl|connection (reset|closed|refused)|socket closed|coordination service", re.I)
@@ -169,7 +148,9 @@ def _filter_native_output() -> None:
     sys.stderr.flush()
     if isinstance(sys.stderr, io.TextIOWrapper):  # under PYTHONUNBUFFERED, a native line would come amid one of ours
         sys.stderr.reconfigure(line_buffering=True, write_through=False)
-    process = subprocess.Popen([sys.executable, "-c", FILTER, LOST], stdin=subprocess.PIPE, start_new_session=True)
+    # By its path, and -P: importing it from the package would import the package.
+    command = [sys.executable, "-P", str(Path(__file__).with_name("filter_output.py")), LOST]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
     assert process.stdin is not None
     os.dup2(process.stdin.fileno(), 2)
     process.stdin.close()

@@ -18,7 +18,7 @@ from jax import Array
 from jax.tree_util import keystr, tree_flatten_with_path
 
 from jaxlstm.cells.interface import Cell
-from jaxlstm.checks import check_rates
+from jaxlstm.checks import check_key, check_rates
 from jaxlstm.layers import dropout_scale
 from jaxlstm.noise import Noise
 from jaxlstm.stack import BidirectionalParams
@@ -52,10 +52,11 @@ def draw_noise(
       time_major: for inputs [T, ..., D].
 
     Raises:
-      ValueError: a rate outside [0, 1), or `zoneout_c` for a cell that has nothing but h.
+      ValueError: no random key, a rate outside [0, 1), or `zoneout_c` for a cell that has nothing but h.
     """
     rates = {"inputs": inputs, "recurrent": recurrent, "zoneout_h": zoneout_h, "zoneout_c": zoneout_c}
     check_rates(**rates)
+    check_key(key)
     parts = _parts(params)
     if parts is not None:
         keys = jax.random.split(key, len(parts))

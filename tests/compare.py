@@ -21,6 +21,7 @@ def assert_close(actual, expected, tolerance: float) -> None:
 def assert_close_by_norm(actual, expected, tolerance: float) -> None:
     """Every leaf is within `tolerance` of the expected one, relative to its norm: for bfloat16, whose rounding
     errors are many and independent, so that the largest one says little."""
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
     for got, want in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
         got, want = np.asarray(got, np.float64), np.asarray(want, np.float64)
         assert got.shape == want.shape

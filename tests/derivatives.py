@@ -61,6 +61,15 @@ def _push_forward(run, case, masking, problem, tangents, more):
     return jax.jvp(lambda problem: outputs(run, case, masking, problem, **dict(more)), (problem,), (tangents,))
 
 
+def everything(run, problem, tangents):
+    """What run(problem) gives, its movement along the tangents, the gradient of its squares, and how that one moves."""
+
+    def loss(problem):
+        return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(run(problem)))
+
+    return jax.jvp(run, (problem,), (tangents,)), jax.jvp(jax.grad(loss), (problem,), (tangents,))
+
+
 def draw_cotangents(problem: Problem, seed: int = 1):
     """Normal weights for every output of a problem, in the dtypes of the outputs."""
     rng = np.random.default_rng(seed)

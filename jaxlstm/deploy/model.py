@@ -21,3 +21,8 @@ class Model(NamedTuple):
     inputs: Mapping[str, Input]
     outputs: tuple[str, ...]
     graph: Callable[..., Any] | None = None  # the same as ONNX nodes: (Graph, params, *names of inputs) -> names
+
+    def check_outputs(self, count: int) -> None:
+        """Raises ValueError unless there are as many names as outputs."""
+        if count != len(self.outputs):
+            raise ValueError(f"model.outputs: expected {count} names, got {', '.join(self.outputs)}")

@@ -15,8 +15,8 @@ from jaxlstm import files
 from jaxlstm.cell import Activation, LSTMParams
 from jaxlstm.deploy.graph import Graph, compacted, dense, embed, lstm, one_hot, pick, time_major
 from jaxlstm.deploy.model import Model
-from jaxlstm.interop.params import BidirectionalParams
 from jaxlstm.models import ClassifierParams, PooledClassifierParams, TaggerParams
+from jaxlstm.stack import BidirectionalParams
 
 OPSET, IR_VERSION = 17, 8  # of 2022: what the operators need, for the sake of older runtimes
 
@@ -41,8 +41,7 @@ def onnx_model(model: Model) -> onnx.ModelProto:
     graph = Graph()
     results = model.graph(graph, model.params, *model.inputs)
     results = (results,) if isinstance(results, str) else results
-    if len(results) != len(model.outputs):
-        raise ValueError(f"model.outputs: expected {len(results)} names, got {', '.join(model.outputs)}")
+    model.check_outputs(len(results))
     for result, name in zip(results, model.outputs, strict=True):
         graph.nodes.append(helper.make_node("Identity", [result], [name]))
     inputs = [

@@ -28,11 +28,13 @@ class Predictor:
       lengths: the buckets; by default 8, 16, 32 and so on.
 
     Raises:
-      ValueError: a model of other inputs.
+      ValueError: a model of other inputs, or no buckets.
     """
 
     def __init__(self, model: Model, lengths: Sequence[int] | None = None):
-        (shape, dtype), *_ = model.inputs.values()
+        shape, dtype = next(iter(model.inputs.values()), ((), None))
+        if lengths is not None and len(lengths) == 0:
+            raise ValueError("lengths: expected at least one bucket, got none")
         if shape[:2] != ("batch", "time") or list(model.inputs)[1:] not in ([], ["lengths"]):
             raise ValueError(f"model.inputs: expected [batch, time, ...] and perhaps lengths, got {dict(model.inputs)}")
         self._model = model

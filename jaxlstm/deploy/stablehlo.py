@@ -24,6 +24,9 @@ def save(path: str | Path, model: Model, platforms: tuple[str, ...] = PLATFORMS)
       path: of the file, usually NAME.stablehlo.
       model: what to write; its inputs keep their order.
       platforms: those that it is to run on.
+
+    Raises:
+      ValueError: more outputs than names for them, or fewer.
     """
     files.write(path, bytes(exported(model, platforms).serialize()))
 
@@ -43,8 +46,7 @@ def exported(model: Model, platforms: tuple[str, ...] = PLATFORMS) -> export.Exp
     def apply(*inputs):
         # Flat, because a NamedTuple of ours could not be read back without this library.
         outputs = jax.tree.leaves(model.apply(model.params, *inputs))
-        if len(outputs) != len(model.outputs):
-            raise ValueError(f"model.outputs: expected {len(outputs)} names, got {', '.join(model.outputs)}")
+        model.check_outputs(len(outputs))
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     return export.export(jax.jit(apply), platforms=platforms)(*specs)

@@ -15,7 +15,7 @@ from jax import Array
 
 from jaxlstm.cell import LSTMParams
 from jaxlstm.interop.checks import checked, expect, plain
-from jaxlstm.interop.params import BidirectionalParams, Layer, directions
+from jaxlstm.interop.params import Layer, directions, layer_of
 
 if TYPE_CHECKING:
     import keras
@@ -41,8 +41,7 @@ def from_keras(source: "keras.layers.Layer | Sequence[Any]") -> Layer:
     if len(weights) not in _COUNTS:
         raise ValueError(f"weights: expected 2 or 3 arrays of an LSTM, 4 or 6 of a Bidirectional, got {len(weights)}")
     each = len(weights) // _COUNTS[len(weights)]
-    pairs = [_direction(weights[start : start + each], start) for start in range(0, len(weights), each)]
-    return BidirectionalParams(*pairs) if len(pairs) == 2 else pairs[0]
+    return layer_of(tuple(_direction(weights[start : start + each], start) for start in range(0, len(weights), each)))
 
 
 def to_keras(layer: Layer) -> list[Array]:
