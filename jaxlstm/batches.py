@@ -36,7 +36,7 @@ class Stream(NamedTuple):
 
     steps: int  # batches in an epoch
     # key -> the batches of one epoch, as NumPy arrays; with several processes, this one's rows of each
-    epoch: Callable[[Array], Iterator[Any]]
+    epoch: Callable[[Array], Iterator[Any]]  # which may fill the same arrays again for each batch
 
 
 def generated(draw: Callable[[Array], Any], steps: int) -> Batches:
@@ -125,7 +125,7 @@ def batches_by_length(
     size = len(lengths)
     if not 1 <= batch_size <= size:
         raise ValueError(f"batch_size: expected 1 to {size}, the number of examples, got {batch_size}")
-    if not widths or list(widths) != sorted(set(widths)) or widths[-1] < lengths.max():
+    if not len(widths) or list(widths) != sorted(set(widths)) or widths[-1] < lengths.max():
         raise ValueError(f"widths: expected ascending numbers up to {lengths.max()} or more, got {list(widths)}")
     steps = size // batch_size
 
@@ -153,10 +153,10 @@ def map_batches(
     and gets all outputs. Of no rows, N = 0, come outputs [0, ...].
 
     Raises:
-      ValueError: a batch size below 1.
+      ValueError: a batch size below 1, no arrays, or leading axes that differ.
     """
     check_at_least("batch_size", batch_size, 1)
-    size = jax.tree.leaves(arrays)[0].shape[0]
+    size = _size_of(arrays)
     if not size:  # a row of zeros to fill the batch with: the function says what its outputs look like
         arrays = jax.tree.map(lambda leaf: np.zeros((1, *leaf.shape[1:]), leaf.dtype), arrays)
     mesh = parallel.automatic(mesh)

@@ -35,10 +35,14 @@ def check_number(name: str, number: Any, holds: Callable[[Any], bool], expected:
         raise ValueError(f"{name}: expected {expected}, got {number}")
 
 
+def is_key(value: Any) -> bool:
+    """Whether it is a random key, or several, of `jax.random.key`."""
+    return hasattr(value, "dtype") and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key)
+
+
 def check_key(key: Any) -> None:
     """For a random key, new-style or old."""
-    dtype = getattr(key, "dtype", None)
-    if dtype is None or not (jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key) or dtype == jnp.uint32):
+    if not (is_key(key) or getattr(key, "dtype", None) == jnp.uint32):
         raise ValueError(f"key: expected a random key such as jax.random.key(0), got {type(key).__name__}")
 
 

@@ -53,6 +53,7 @@ class _Writing(NamedTuple):
 
 def previous_symbols(symbols: Array, start: ArrayLike) -> Array:
     """What a teacher shows before each symbol: s_1 .. s_T [..., T] -> start, s_1 .. s_{T-1} [..., T]."""
+    symbols = jnp.asarray(symbols)
     first = jnp.broadcast_to(jnp.asarray(start, symbols.dtype), symbols.shape[:-1])[..., None]
     return jnp.concatenate([first, symbols], axis=-1)[..., : symbols.shape[-1]]
 

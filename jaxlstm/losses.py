@@ -34,6 +34,9 @@ def masked_mean(values: Array, mask: Array | None = None) -> Array:
 def cross_entropy(logits: Array, labels: Array, mask: Array | None = None) -> Array:
     """logits [..., N], integer labels [...] and mask [...].
 
+    The labels' values cannot be checked under `jit`: one of N or more gives NaN, a negative one counts from the end.
+    What is to be ignored, a mask says.
+
     Raises:
       ValueError: labels or a mask of another shape, or a mask that is not boolean.
     """

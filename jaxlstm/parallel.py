@@ -19,7 +19,7 @@ import numpy as np
 from jax import Array
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from jaxlstm.checks import check_at_least
+from jaxlstm.checks import check_at_least, is_key
 from jaxlstm.sharding import AXIS, WHOLE
 
 SPLIT = PartitionSpec(AXIS)  # [B, ...]
@@ -107,7 +107,7 @@ def replicate(tree: Any, mesh: Mesh | None) -> Any:
     sharding = NamedSharding(mesh, WHOLE)
 
     def put(leaf: Any) -> Array:
-        if jax.dtypes.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key):
+        if is_key(leaf):
             return jax.random.wrap_key_data(put(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
         host = np.asarray(leaf)
         return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])

@@ -101,7 +101,7 @@ def fit(
 
     Args:
       loss: (params, batch, key) -> (loss, metrics), both means over the batch; the key is for dropout.
-      params: a pytree of arrays, not a bare array (TrainState looks into it).
+      params: a pytree of arrays, JAX's or NumPy's, not a bare array (TrainState looks into it).
       optimiser: an optax transformation.
       batches: from `jaxlstm.batches`.
       epochs: how many epochs in all.
@@ -130,8 +130,13 @@ def fit(
       LostProcessError: another of several processes is gone.
       ValueError: no random key, a loss that returns something else, a number of epochs out of range, early stopping
         with more than one epoch in a call, on a metric that there is not, or other than that of the training to
-        resume; a batch size that the devices do not divide, or no mesh with several processes.
+        resume; a batch size that the devices do not divide, or no mesh with several processes; a stream of more or
+        fewer batches than it says.
     """
+    if not isinstance(batches, Batches | Stream):
+        raise ValueError(f"batches: expected Batches or a Stream, got {type(batches).__name__}")
+    if not isinstance(checkpoints, Checkpoints | None):
+        raise ValueError(f"checkpoints: expected Checkpoints, got {type(checkpoints).__name__}")
     mesh = parallel.automatic(mesh)
     if mesh is None and jax.process_count() > 1:
         raise ValueError(f"mesh: expected one over the {jax.process_count()} processes, got None")
@@ -141,6 +146,8 @@ def fit(
     check_at_least("checkpoint_every", checkpoint_every, 1)
     if stopping is not None and epochs_per_call != 1:
         raise ValueError(f"epochs_per_call: expected 1 with early stopping, got {epochs_per_call}")
+    # As JAX's arrays from the start: as numbers, or NumPy's in float64, they would not be what a checkpoint holds.
+    params, carry = jax.tree.map(jnp.asarray, (params, carry))
     _check_finite(params, "initial parameters")
     state = TrainState.create(apply_fn=loss, params=params, tx=optimiser, carry=carry)
     state = state.replace(step=jnp.zeros((), jnp.int32))  # Flax starts from a Python int, which is no array to save
@@ -195,12 +202,7 @@ def _step(
 ) -> tuple[TrainState, tuple[Array, dict[str, Array]]]:
     def checked(*arguments: Any) -> tuple[Array, Any]:
         returned = state.apply_fn(*arguments)
-        if not (isinstance(returned, tuple) and len(returned) == 2 and jnp.ndim(returned[0]) == 0):
-            expected = "(loss, metrics)" if state.carry is None else "(loss, (carry, metrics))"
-            got = jax.tree.map(jnp.shape, returned)
-            raise ValueError(
-                f"loss: expected it to return {expected}, a number and a dict of numbers, got the shapes {got}"
-            )
+        _check_returned(returned, state.carry is not None)
         return returned
 
     gradient = jax.value_and_grad(checked, has_aux=True)
@@ -210,6 +212,26 @@ def _step(
         return state.apply_gradients(grads=grads), (loss, metrics)
     (loss, (carry, metrics)), grads = gradient(state.params, state.carry, batch, key)
     return state.apply_gradients(grads=grads, carry=carry), (loss, metrics)
+
+
+def _check_returned(returned: Any, carried: bool) -> None:
+    """Raises ValueError unless a loss has returned (loss, metrics), or (loss, (carry, metrics)): numbers."""
+    metrics: Any = None
+    if _is_pair(returned):
+        metrics = returned[1] if not carried else returned[1][1] if _is_pair(returned[1]) else None
+    numbers = [returned[0], *metrics.values()] if isinstance(metrics, dict) else [None]
+    if any(number is None or jax.tree.map(jnp.shape, number) != () for number in numbers):
+        expected = "(loss, (carry, metrics))" if carried else "(loss, metrics)"
+        got = jax.tree.map(jnp.shape, returned)
+        raise ValueError(
+            f"loss: expected it to return {expected}, a number and a dict of numbers, got the shapes {got}"
+        )
+    if taken := {"epoch", "loss"} & metrics.keys():
+        raise ValueError(f"loss: expected metrics of other names than epoch and loss, got {', '.join(sorted(taken))}")
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 2
 
 
 def _compile_epochs(
@@ -230,7 +252,7 @@ def _compile_epochs(
                 return _step(state, batch, key_steps, index)
 
             state, (losses, metrics) = jax.lax.scan(step, state, jnp.arange(batches.steps))
-            return state, (losses, jax.tree.map(jnp.mean, metrics))
+            return state, (losses, jax.tree.map(_mean, metrics))
 
         state, (losses, metrics) = jax.lax.scan(epoch, state, epochs)
         return state, losses, metrics
@@ -254,17 +276,29 @@ def _stream_epochs(
         trail = []
         # The call returns before the step is done, so the next batch is read while the device works.
         for index, batch in enumerate(batches.epoch(key_order)):
-            state, result = step(state, parallel.feed(batch, mesh), key_steps, np.int32(index))
+            state, result = step(state, parallel.feed(_copied(batch), mesh), key_steps, np.int32(index))
             trail.append(parallel.local(result, mesh))
+        if len(trail) != batches.steps:
+            raise ValueError(f"batches.epoch: expected {batches.steps} batches, got {len(trail)}")
         losses, metrics = jax.tree.map(lambda *steps: jnp.stack(steps), *trail)
-        results.append((losses, jax.tree.map(jnp.mean, metrics)))
+        results.append((losses, jax.tree.map(_mean, metrics)))
     losses, metrics = jax.tree.map(lambda *epochs: jnp.stack(epochs), *results)
     return state, losses, metrics
 
 
+def _copied(batch: Any) -> Any:
+    """On a CPU a step reads NumPy's arrays where they are; a loader may fill the same ones again before it has."""
+    return jax.tree.map(lambda leaf: leaf.copy() if isinstance(leaf, np.ndarray) else leaf, batch)
+
+
+def _mean(values: Array) -> Array:
+    """In at least float32: the mean of many in half precision."""
+    return jnp.mean(values, dtype=jnp.promote_types(values.dtype, jnp.float32))
+
+
 def _rows(first: int, losses: Array, metrics: dict[str, Array]) -> Iterator[Row]:
     for index, epoch_losses in enumerate(np.asarray(losses)):
-        row: Row = {"epoch": first + index + 1, "loss": float(epoch_losses.mean())}
+        row: Row = {"epoch": first + index + 1, "loss": float(epoch_losses.mean(dtype=np.float64))}
         yield row | {name: float(values[index]) for name, values in metrics.items()}
 
 

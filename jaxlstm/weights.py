@@ -1,4 +1,4 @@
-"""Parameters in one file that any program can read: safetensors, with the configuration in the header.
+"""Arrays in one file that any program can read: safetensors, with the configuration in the header.
 
 The header keeps, beside names, dtypes and shapes,
 
@@ -75,12 +75,21 @@ def load(path: str | Path, like: Any) -> tuple[Any, dict[str, Any]]:
         jax_enable_x64 is off.
     """
     arrays, config = read(path)
+    return in_form(path, arrays, like), config
+
+
+def in_form(path: str | Path, arrays: Mapping[str, np.ndarray], like: Any) -> Any:
+    """Arrays by name, read from `path`, as a pytree in the form of `like` (arrays or shapes).
+
+    Raises:
+      CheckpointError: other arrays than `like`, or some of 64 bits while jax_enable_x64 is off.
+    """
     check_form(path, describe(arrays), describe(like))
     for name, array in arrays.items():
         if dtype_of(array) != array.dtype:
             raise CheckpointError(f"{path}: {name} is {array.dtype}, which JAX holds with jax_enable_x64 alone")
     leaves = [jnp.asarray(arrays[name]) for name in named(like)]
-    return jax.tree.unflatten(jax.tree.structure(like), leaves), config
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
 def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

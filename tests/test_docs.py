@@ -13,7 +13,7 @@ from jaxlstm.data.text import Alphabet
 ROOT = Path(__file__).parent.parent
 NEEDS = {
     "README": "jax",
-    "docs/training": "orbax.checkpoint",
+    "docs/training": "safetensors",
     "docs/coming_from_keras": "keras",
     "docs/coming_from_pytorch": "torch",
     "docs/coming_from_flax": "flax",

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from commands import ECHO, error_of, run
+from damage import damage
 
 from experiments import autoencoder, cumsum, echo, prices
 from experiments.command import main
@@ -74,8 +75,8 @@ def test_an_interrupted_run_names_the_command_that_continues_it(tmp_path, monkey
 def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path):
     settings = [*ECHO, "--epochs", "4", "--steps-per-epoch", "3", "--checkpoint-every", "1"]
     folder, expected = run(tmp_path, *settings)
-    (folder / "checkpoints" / "4" / "record.json").write_text("{}")
-    with pytest.warns(UserWarning, match=r"checkpoints/4: record\.json is damaged"):
+    damage(folder / "checkpoints" / "4.safetensors")
+    with pytest.warns(UserWarning, match=r"checkpoints/4\.safetensors: damaged"):
         assert main(["echo", "--resume", str(folder)]) == 0
     assert json.loads((folder / "result.json").read_text())["metrics"] == expected["metrics"]
 

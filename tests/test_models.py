@@ -202,6 +202,14 @@ def test_dropout_of_what_the_head_reads_and_of_the_recurrence():
     np.testing.assert_array_equal(plain, models.next_symbol_logits(params, symbols))
 
 
+def test_ids_and_mask_of_other_shapes_are_named():
+    params = models.init_pooled_classifier(KEY, 9, 4, 4, 2)
+    with pytest.raises(ValueError, match=r"^mask: expected shape \[4, 5\], got \[5, 4\]$"):
+        models.classify_pooled(params, jnp.zeros((4, 5), jnp.int32), jnp.ones((5, 4), bool))
+    with pytest.raises(ValueError, match=r"^ids: expected shape \[4, 5, 1\], got \[4, 5, 2\]$"):
+        models.classify_pooled(params, jnp.zeros((4, 5, 2), jnp.int32), jnp.ones((4, 5), bool))
+
+
 def test_a_rate_of_zero_draws_nothing():
     language_model = models.init_language_model(KEY, 5, 4)
     pooled = models.init_pooled_classifier(KEY, 9, 4, 4, 2)

@@ -40,6 +40,8 @@ class TestDecisions:
     def test_score_histogram_errors(self):
         with pytest.raises(ValueError, match="expected scores for every class, got none for 'b'"):
             plots.score_histogram({"a": [1.0], "b": []})
+        with pytest.raises(ValueError, match="expected finite scores, got nan for 'a'"):
+            plots.score_histogram({"a": [0.5, np.nan]})
         with pytest.raises(ValueError, match="expected at least one class, got none"):
             plots.score_histogram({})
 

@@ -32,6 +32,13 @@ class TestLearningCurves:
         assert points(lines(loss)["best validation, 0.5 at epoch 3"]) == ([3], [0.5])
         assert points(lines(accuracy)["best validation, 0.8 at epoch 2"]) == ([2], [0.8])
 
+    def test_a_value_that_is_no_number_is_not_the_best(self):
+        rows = [{"epoch": 1, "loss": 1.0, "validation_loss": np.nan}, {"epoch": 2, "loss": 0.5, "validation_loss": 0.7}]
+        (loss,) = panels(plots.learning_curves(rows))
+        assert points(lines(loss)["best validation, 0.7 at epoch 2"]) == ([2], [0.7])
+        (loss,) = panels(plots.learning_curves(rows[:1]))
+        assert list(lines(loss)) == ["training", "validation"]
+
     def test_without_validation_nothing_is_marked(self):
         (loss,) = panels(plots.learning_curves([{"epoch": 1, "loss": 2.0}]))
         assert list(lines(loss)) == ["training"]

@@ -44,6 +44,14 @@ class TestLengths:
         assert (list(xs), list(ys)) == ([10], [100])
         assert [list(points(line)[1]) for line in axes.lines if line.get_fillstyle() == "none"] == [[2000], []]
 
+    def test_what_was_not_learnt_by_many_stands_close_to_its_length(self):
+        (axes,) = panels(plots.steps_to_learn({str(n): {10: None} for n in range(21)}, limit=2000))
+        xs = [points(line)[0][0] for line in axes.lines if line.get_fillstyle() == "none"]
+        assert xs[10] == pytest.approx(10)
+        assert 9 < min(xs) < 10 < max(xs) < 11
+        (axes,) = panels(plots.steps_to_learn({"alone": {10: None}}, limit=2000))
+        assert [points(line)[0][0] for line in axes.lines if line.get_fillstyle() == "none"] == [10]
+
     def test_no_curve(self):
         for curves in ({}, {"a": {}}):
             with pytest.raises(ValueError, match=r"^curves: expected at least one, each"):

@@ -51,6 +51,10 @@ class TestReconstruction:
         np.testing.assert_array_equal(below.lines[0].get_ydata(), self.output - self.target)
         assert below.get_title("left") == "Largest error 0.04, at step 1"
 
+    def test_whole_numbers_do_not_wrap(self):
+        _, below = panels(plots.reconstruction(np.array([2, 1, 3], np.uint8), np.array([1, 2, 3], np.uint8)))
+        assert below.get_title("left") == "Largest error 1, at step 0"
+
     def test_the_heading_stands_above(self):
         figure = plots.reconstruction(self.target, self.output, heading="composite\ncoefficient 1")
         assert figure.get_suptitle() == "composite\ncoefficient 1"

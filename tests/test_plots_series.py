@@ -23,6 +23,12 @@ class TestAnomalies:
             ]
         assert f"the highest at step {scores.argmax()}" in below.get_title(loc="left")
 
+    def test_steps_without_a_score_are_not_the_highest(self):
+        scores = np.array([np.nan, np.nan, 0.5, 2.0, 1.0])
+        _, below = plots.anomalies(random(5), scores, np.zeros(5)).axes
+        assert below.get_title(loc="left") == "Score: the highest at step 3"
+        assert plots.anomalies(random(5), np.full(5, np.nan), np.zeros(5)).axes[1].get_title(loc="left") == "Score"
+
     def test_refuses_other_shapes(self):
         with pytest.raises(ValueError, match=r"scores: expected shape \[5\], got \[4\]"):
             plots.anomalies(random(5), random(4), np.zeros(5))
@@ -35,6 +41,10 @@ class TestForecast:
         assert above.get_title(loc="left") == "75.0% of the steps are inside the band (95.4% expected)"
         np.testing.assert_array_equal(points(lines(below)["deviation expected"])[1], deviation)
         np.testing.assert_array_equal(points(lines(below)["deviation it was made with"])[1], 2 * deviation)
+
+    def test_counts_no_step_without_a_value(self):
+        values = np.array([0.0, 1.0, 5.0, np.nan, np.nan])
+        assert plots.forecast(values, np.zeros(5), np.ones(5)).axes[0].get_title(loc="left").startswith("66.7% of the")
 
     def test_says_what_the_values_are(self):
         assert plots.forecast(*random(3, 4)).axes[0].get_ylabel() == "value"

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from compare import assert_equal
+from damage import damage
 
 from jaxlstm.batches import Batches, Stream, batches_of, in_order
 from jaxlstm.checkpoint import Checkpoints
@@ -79,7 +81,7 @@ def test_a_resumed_run_is_the_same_bit_for_bit(tmp_path, stop):
 def test_a_resumption_with_another_optimiser_is_refused_and_harms_nothing(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     fitted = train(optimiser=optax.sgd(0.1), checkpoints=checkpoints)
-    with pytest.raises(CheckpointError, match=r"6: expected .*opt_state.*: use another folder"):
+    with pytest.raises(CheckpointError, match=r"6\.safetensors: expected .*opt_state.*: use another folder"):
         train(epochs=9, checkpoints=checkpoints)
     assert checkpoints.epochs() == [4, 5, 6]
     assert train(optimiser=optax.sgd(0.1), checkpoints=checkpoints).rows == fitted.rows
@@ -89,12 +91,12 @@ def test_where_all_checkpoints_are_damaged_training_starts_over_and_keeps_what_i
     checkpoints = Checkpoints(tmp_path)
     whole = train(checkpoints=checkpoints)
     for epoch in checkpoints.epochs():
-        (checkpoints.path(epoch) / "record.json").write_text("{")
-    with pytest.warns(UserWarning, match="is damaged") as warned:
+        damage(checkpoints.path(epoch))
+    with pytest.warns(UserWarning, match=r"\.safetensors: damaged") as warned:
         train(epochs=2, checkpoints=checkpoints)
     assert len(warned) == 3
     assert checkpoints.epochs() == [1, 2, 6]
-    with pytest.warns(UserWarning, match="6: record.json is damaged"):
+    with pytest.warns(UserWarning, match=r"6\.safetensors: damaged"):
         resumed = train(checkpoints=checkpoints)
     assert resumed.rows == whole.rows
     assert checkpoints.epochs() == [4, 5, 6]
@@ -200,12 +202,103 @@ def test_a_loss_that_turns_nan_is_named_with_epoch_step_and_checkpoint(tmp_path)
     with pytest.raises(DivergedError, match=rf"at epoch 3, step 4; .* last good checkpoint: {checkpoints.path(2)}$"):
         train(batches=data(3), checkpoints=checkpoints)
     assert checkpoints.epochs() == [1, 2]
-    (checkpoints.path(2) / "record.json").write_text("{")
+    damage(checkpoints.path(2))
     with (
-        pytest.warns(UserWarning, match=r"2: record\.json is damaged"),
+        pytest.warns(UserWarning, match=r"2\.safetensors: damaged"),
         pytest.raises(DivergedError, match=rf"at epoch 2, step 4; .* last good checkpoint: {checkpoints.path(1)}$"),
     ):
         train(batches=data(3), checkpoints=checkpoints)
+
+
+def mean_of_inputs(params, batch, key):
+    return jnp.mean((batch @ params["w"]) ** 2), {"mean": jnp.mean(batch)}
+
+
+def test_a_loader_may_fill_the_same_array_again():
+    data = np.random.default_rng(0).normal(size=(12, 64, 400, 16)).astype(np.float32)
+
+    def refilled(key):
+        buffer = np.empty_like(data[0])
+        for part in data:
+            buffer[...] = part
+            yield buffer
+
+    start = {"w": jnp.ones(16) / 4}
+    rows = [
+        fit(mean_of_inputs, start, optax.sgd(0.01), Stream(12, epoch), epochs=2, key=KEY).rows
+        for epoch in (refilled, lambda key: iter(data))
+    ]
+    assert rows[0] == rows[1]
+
+
+def test_the_mean_of_a_loss_in_half_precision():
+    def loss(params, batch, key):
+        value = (0.69 + 0 * params["w"]).astype(jnp.bfloat16)
+        return value, {"same": value}
+
+    batches = in_order(np.zeros((1000, 1), np.float32))
+    (row,) = fit(loss, {"w": jnp.ones(())}, optax.sgd(0.1), batches, epochs=1, key=KEY).rows
+    assert row["loss"] == pytest.approx(0.69140625, rel=1e-6)  # 0.69 as bfloat16 holds it
+    assert row["same"] == pytest.approx(0.69140625, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [{"w": np.ones(3)}, {"w": 1.0}, (np.ones(3), np.ones((2, 2), np.float32))],
+    ids=["float64", "number", "tuple"],
+)
+def test_parameters_of_numpy_train_and_resume(start, tmp_path):
+    def loss(params, carry, batch, key):
+        return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params)) + 0 * jnp.sum(batch), (carry + 1, {})
+
+    def trained(epochs, folder):
+        batches = in_order(np.ones((2, 1), np.float32))
+        options = {"carry": np.zeros(2), "checkpoints": Checkpoints(folder)}
+        return fit(loss, start, optax.adam(0.1), batches, epochs=epochs, key=KEY, **options)
+
+    whole = trained(3, tmp_path / "whole")
+    trained(1, tmp_path / "apart")
+    assert_equal(trained(3, tmp_path / "apart").params, whole.params)
+
+
+def test_a_random_key_in_the_optimiser_resumes(tmp_path):
+    noisy = optax.chain(optax.add_noise(0.01, 0.5, jax.random.key(1)), optax.sgd(0.1))
+    whole = train(optimiser=noisy, epochs=3)
+    for epochs in (1, 3):
+        fitted = train(optimiser=noisy, epochs=epochs, checkpoints=Checkpoints(tmp_path))
+    assert fitted.rows == whole.rows
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (lambda loss: loss, r"expected it to return \(loss, metrics\), .* got the shapes \(\)"),
+        (lambda loss: (loss, loss), r"a number and a dict of numbers, got the shapes \(\(\), \(\)\)"),
+        (lambda loss: (loss, None), "a number and a dict of numbers"),
+        (lambda loss: (loss, {"each": jnp.ones(3)}), r"got the shapes \(\(\), \{'each': \(3,\)\}\)"),
+        (lambda loss: (loss, {"a": {"b": loss}}), "a number and a dict of numbers"),
+        (lambda loss: (loss, {"loss": loss}), "expected metrics of other names than epoch and loss, got loss"),
+    ],
+)
+def test_what_a_loss_returns_is_looked_at_before_it_is_trained(returned, message):
+    def loss(params, batch, key):
+        return returned(jnp.mean(batch[0] @ params["w"]))
+
+    with pytest.raises(ValueError, match=f"^loss: .*{message}"):
+        fit(loss, {"w": jnp.zeros(3)}, optax.sgd(0.1), batches_of((XS, YS), 5), epochs=1, key=KEY)
+
+
+@pytest.mark.parametrize("batches", [0, 3])
+def test_a_stream_of_another_length_is_named(batches):
+    with pytest.raises(ValueError, match=f"^batches.epoch: expected 4 batches, got {batches}$"):
+        train(batches=Stream(4, lambda key: iter([(XS[:5], YS[:5])] * batches)))
+
+
+def test_what_is_no_batches_and_no_checkpoints_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"^batches: expected Batches or a Stream, got dict$"):
+        train(batches={"xs": XS})
+    with pytest.raises(ValueError, match=r"^checkpoints: expected Checkpoints, got str$"):
+        train(checkpoints=str(tmp_path))
 
 
 def test_parameters_that_turn_nan_in_the_last_step_are_named():

@@ -15,6 +15,7 @@ import numpy as np
 from jax import Array
 
 from jaxlstm.cell import LSTMParams, init_lstm
+from jaxlstm.checks import check_shape
 from jaxlstm.layers import DenseParams, dense, dropout_scale, init_dense, init_embedding
 from jaxlstm.sequence import lstm
 
@@ -71,7 +72,13 @@ def classify_pooled(
     With a `key`, dropout: on the word vectors and on h_{t-1}, the same entries at every step of a sequence
     (Gal & Ghahramani 2016), and on the pools. Without one there is none. A sequence without a valid step
     has pools of zeros.
+
+    Raises:
+      ValueError: ids or a mask of another shape.
     """
+    check_shape("mask", mask, ids.shape[:2])
+    if ids.ndim > 2 or len(params.embeddings) > 1:
+        check_shape("ids", ids, (*mask.shape, len(params.embeddings)))
     symbols = ids.reshape(*mask.shape, len(params.embeddings))
     vectors = [embedding[symbols[..., index]] for index, embedding in enumerate(params.embeddings)]
     xs = read = jnp.concatenate(vectors, axis=-1)

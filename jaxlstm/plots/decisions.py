@@ -46,19 +46,23 @@ def score_histogram(
     """How the scores of each class are spread around the threshold.
 
     Args:
-      scores_by_class: name -> scores [N], finite.
+      scores_by_class: name -> scores [N], finite numbers.
       threshold: where the decision falls.
       formula: what a score is, along the axis.
 
     Raises:
-      ValueError: no class, or a class without scores.
+      ValueError: no class, a class without scores, or scores that are not finite.
     """
     if not scores_by_class:
         raise ValueError("scores_by_class: expected at least one class, got none")
-    scores = {name: np.asarray(values) for name, values in scores_by_class.items()}
+    scores = {name: np.asarray(values, np.float64) for name, values in scores_by_class.items()}
     for name, values in scores.items():
         if not values.size:
             raise ValueError(f"scores_by_class: expected scores for every class, got none for {name!r}")
+        if not np.isfinite(values).all():
+            raise ValueError(
+                f"scores_by_class: expected finite scores, got {values[~np.isfinite(values)][0]} for {name!r}"
+            )
     edges = _bins(np.concatenate(list(scores.values())), threshold)
     figure = new_figure(7.5, 4.4)
     axes = figure.subplots()
@@ -111,8 +115,9 @@ def confusion(matrix: ArrayLike, names: Sequence[str], *, heading: str = "") -> 
         axes.text(column, row, f"{count:,}\n{share:.1%}", ha="center", va="center", color=colour, fontsize=13)
     title = f"{right:,} of {total:,} right ({right / max(total, 1):.1%})"
     dress(axes, title, "predicted", "true", grid=False)
-    axes.set_xticks(range(len(names)), names)
-    axes.set_yticks(range(len(names)), names)
+    upright = max(map(len, names)) > 12  # longer ones would overlap
+    axes.set_xticks(range(len(names)), names, parse_math=False, rotation=90 if upright else 0)
+    axes.set_yticks(range(len(names)), names, parse_math=False)
     axes.tick_params(length=0, labelsize=10)
     axes.spines[:].set_visible(False)
     return figure

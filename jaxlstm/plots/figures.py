@@ -36,8 +36,8 @@ def new_figure(width: float, height: float, heading: str = "") -> Figure:
 def dress(axes: Axes, title: str = "", x: str = "", y: str = "", grid: bool = True) -> None:
     """Title, axis labels and the common look: no frame on the open sides, a faint grid behind the data."""
     axes.set_title(title, loc="left", fontsize=11, color=INK, parse_math=False)
-    axes.set_xlabel(x, fontsize=10, color=INK)
-    axes.set_ylabel(y, fontsize=10, color=INK)
+    axes.set_xlabel(x, fontsize=10, color=INK, parse_math=False)
+    axes.set_ylabel(y, fontsize=10, color=INK, parse_math=False)
     axes.tick_params(labelsize=9, color=GREY, labelcolor=INK)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(GREY)

@@ -79,8 +79,8 @@ def _curve(axes: Axes, rows: Sequence[Row], name: str, better) -> None:
     shown = np.concatenate([training[1], validation[1]])
     if name == "loss" and shown.min() > 0 and shown.max() > 100 * shown.min():
         axes.set_yscale("log")
-    if len(validation[0]):
-        best = list(values).index(better(values))
+    if np.isfinite(validation[1]).any():
+        best = list(values).index(better(values[np.isfinite(values)]))
         axes.plot(
             epochs[best],
             values[best],

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
@@ -67,13 +68,14 @@ def steps_to_learn(curves: Mapping[str, Mapping[int, float | None]], limit: int)
       ValueError: no curve, or a curve without a length.
     """
     figure, axes = _panel(curves)
-    for index, ((name, steps), (style, colour, marker)) in enumerate(zip(curves.items(), _LOOKS, strict=False)):
+    aside = np.geomspace(0.94, 1 / 0.94, len(curves)) if len(curves) > 1 else [1.0]
+    for (name, steps), (style, colour, marker), factor in zip(curves.items(), _LOOKS, aside, strict=False):
         learnt = {length: count for length, count in sorted(steps.items()) if count is not None}
         missed = [length for length, count in sorted(steps.items()) if count is None]
         axes.plot(list(learnt), list(learnt.values()), style, marker=marker, color=colour, linewidth=1.8, label=name)
         # Side by side, where several did not learn.
         axes.plot(
-            [length * 1.04 ** (index - 1.5) for length in missed],
+            [length * factor for length in missed],
             [limit] * len(missed),
             marker,
             color=colour,

@@ -108,7 +108,7 @@ def reconstruction(
 def _overlay(
     above: Axes, below: Axes, name: str, steps: np.ndarray, expected: np.ndarray, output: np.ndarray, *, first: bool
 ) -> None:
-    error = output - expected
+    error = output.astype(np.float64) - expected
     above.plot(steps, expected, "o-", color=GREY, markersize=10, fillstyle="none", linewidth=1, label="target")
     above.plot(steps, output, "o", color=BLUE, markersize=5, label="output")
     below.vlines(steps, 0, error, color=BLUE, linewidth=2)

@@ -36,9 +36,12 @@ def anomalies(values: ArrayLike, scores: ArrayLike, labels: ArrayLike) -> Figure
         for first, last in _stretches(labels):
             axes.axvspan(first - 0.5, last + 0.5, color=ORANGE, alpha=0.35, linewidth=0)
     dress(above, "The series; what is anomalous is shaded", y="value")
-    highest = int(np.argmax(scores))
-    below.plot(highest, scores[highest], "o", color=ORANGE, markersize=6)
-    dress(below, f"Score: the highest at step {highest:,}", "step", "score")
+    title = "Score"
+    if not np.isnan(scores).all():  # a model may have none for the first steps
+        highest = int(np.nanargmax(scores))
+        below.plot(highest, scores[highest], "o", color=ORANGE, markersize=6)
+        title += f": the highest at step {highest:,}"
+    dress(below, title, "step", "score")
     return figure
 
 
@@ -47,7 +50,7 @@ def forecast(
 ) -> Figure:
     """A series with the band in which each step was expected, and below it how wide the band is.
 
-    The title has the share of the steps in the band, beside that of a normal distribution.
+    The title has the share of the steps in the band, of those where all is known, beside that of a normal distribution.
 
     Args:
       values: [T].
@@ -68,7 +71,8 @@ def forecast(
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
     steps = np.arange(len(values))
     band = mean - 2 * deviation, mean + 2 * deviation
-    inside = np.mean((values >= band[0]) & (values <= band[1]))
+    known = np.isfinite(values) & np.isfinite(band[0])
+    inside = np.mean(np.abs(values - mean)[known] <= 2 * deviation[known]) if known.any() else np.nan
     above.fill_between(steps, *band, color=BLUE, alpha=0.2, linewidth=0, label="expected, two deviations to each side")
     above.plot(steps, values, color=INK, linewidth=1, label="what came")
     dress(above, f"{inside:.1%} of the steps are inside the band ({_WITHIN_TWO:.1%} expected)", y=quantity)
