@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.checks import require_at_least
+from experiments.checks import require_at_least, require_share
 from experiments.learning import draw_learning
 from experiments.presets import Settings, named
 from experiments.session import Options, begin, follow
@@ -63,6 +63,7 @@ class Config(Settings):
         super().__post_init__()
         require_at_least(self, 2, "length")
         require_at_least(self, 1, "hidden_size", "epochs", "checkpoint_every")
+        require_share(self, "second_moment", zero=True)
 
 
 PRESETS = named(original=Config())

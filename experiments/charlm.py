@@ -7,7 +7,6 @@ a window. The last tenth of the text is for the final test and is looked at once
 epoch is chosen. Beside the LSTM's bits per character stand those of an n-gram model and of the compressor xz.
 """
 
-import hashlib
 import lzma
 import math
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ import tyro
 from experiments.checks import require_at_least, require_share
 from experiments.ngram import ngram_log_p
 from experiments.presets import Settings, named
-from experiments.session import Options, batch_size_for, begin, check_settings, follow
+from experiments.session import Options, batch_size_for, begin, check_not_resumed, check_settings, follow, hold_to
 from experiments.writing import Writing, check_characters, show, write
 from jaxlstm import LSTMState, losses, models, plots, zero_state
 from jaxlstm.batches import in_order
@@ -105,6 +104,7 @@ def main(
         from_: The folder of a finished run: its model writes, and nothing is trained.
     """
     if from_ is not None:
+        check_not_resumed(options)
         run = Run.open(from_, "charlm", Config)
         check_settings("--from", replace(config, seed=Config().seed), run)  # but for the seed: of what is written
         write_again(run, writing, config.seed)
@@ -117,7 +117,8 @@ def main(
     parts = load_parts(config)
     alphabet = alphabet_of(parts.train)
     check_characters(writing, alphabet)
-    keep_text(run, parts, alphabet)
+    hold_to(run, config.text, parts)
+    write_json(run.folder / "alphabet.json", alphabet.characters)
     console.print(
         f"{len(parts.train):,} characters to learn from, {len(parts.validation):,} to choose the epoch on, "
         f"{len(parts.test):,} for the test, {len(alphabet.characters)} different ones"
@@ -154,15 +155,6 @@ def load_parts(config: Config) -> Parts:
         )
     cut = len(text) - validation - test
     return Parts(text[:cut], text[cut : cut + validation], text[cut + validation :])
-
-
-def keep_text(run: Run, parts: Parts, alphabet: Alphabet) -> None:
-    """What the run must find again: the alphabet, and a digest of the text, which a resumed run is held to."""
-    digest = hashlib.sha256("".join(parts).encode()).hexdigest()
-    if (run.folder / "text.json").exists() and run.read_json("text.json")["sha256"] != digest:
-        raise UserError(f"--resume: {run.config.text} is not the text any more that the run has learnt from")
-    write_json(run.folder / "text.json", {"file": run.config.text, "sha256": digest})
-    write_json(run.folder / "alphabet.json", alphabet.characters)
 
 
 def init(alphabet: Alphabet, config: Config) -> models.TaggerParams:

@@ -1,5 +1,6 @@
 """What the systems check of their settings, and of texts that they are asked about, before anything is computed."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from jaxlstm.errors import UserError
@@ -22,13 +23,15 @@ def require_share(config: Any, *names: str, zero: bool = False, below: float = 1
             raise UserError(f"{option(name)}: expected {expected}, got {value}")
 
 
-def require_texts(texts: Any) -> None:
-    """Raises a UserError for one text where a list of them is wanted, and for a text without a word or character."""
+def texts_in(texts: Any, words_of: Callable[[str], Sequence[str]] = str.split) -> list[Any]:
+    """The texts as a list; raises a UserError for one text where several are wanted, and for one without words."""
     if isinstance(texts, str):
         raise UserError("texts: expected a list of them, got one text")
+    texts = list(texts)
     for number, text in enumerate(texts):
-        if isinstance(text, str) and not text.strip():
+        if isinstance(text, str) and not words_of(text):
             raise UserError(f"texts[{number}]: expected at least one word, got none")
+    return texts
 
 
 def option(name: str) -> str:

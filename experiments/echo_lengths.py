@@ -61,6 +61,10 @@ class Config(Settings):
             raise UserError(
                 f"--lengths: expected some of at least 3 steps, with a step {self.position}, got {self.lengths}"
             )
+        biases = [f"{bias:g}" for bias in self.forget_biases]
+        for name, values in (("lengths", self.lengths), ("forget-biases", biases)):
+            if len(set(values)) < len(values):
+                raise UserError(f"--{name}: expected each of them once, got {' '.join(map(str, values))}")
         if not 0 < self.learnt <= 1:
             raise UserError(f"--learnt: expected a share above 0 and up to 1, got {self.learnt}")
 

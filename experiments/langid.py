@@ -42,7 +42,7 @@ from experiments.language_models import (
 from experiments.learning import draw_learning
 from experiments.ngram import window_log_p
 from experiments.presets import Settings, named
-from experiments.session import Options, batch_size_for, begin, follow, run_to_ask
+from experiments.session import Options, batch_size_for, begin, follow, hold_to, run_to_ask
 from jaxlstm import models
 from jaxlstm.batches import batches_of
 from jaxlstm.data.text import UNKNOWN, Alphabet, alphabet_of
@@ -138,14 +138,17 @@ def main(
         predict: A text to identify with the models of a finished run, named by --from; nothing is trained.
         from_: The folder of that run.
     """
-    if asked := run_to_ask("langid", config, predict, from_):
+    if asked := run_to_ask("langid", config, options, predict, from_):
         identify(*asked)
         return
-    # Before there is a folder that a missing file would leave empty.
-    corpora = load_corpora(options.data_dir, config.genesis) if options.resume is None else None
+    corpora = None
+    if options.resume is None:  # before there is a folder that an error would leave empty
+        corpora = load_corpora(options.data_dir, config.genesis)
+        check_window(split(corpora, config.train_fraction), config)
     run = begin("langid", config, options)
     config = run.config
     corpora = corpora or load_corpora(options.data_dir, config.genesis)
+    hold_to(run, corpora.name, [*corpora.declaration.values(), *corpora.genesis.values()])
     parts = split(corpora, config.train_fraction)
     for name, part in parts.items():
         console.print(f"{name}: {len(part.train):,} characters to learn from, {len(part.held_out):,} held out")
@@ -178,6 +181,14 @@ def main(
     show_result(
         run.finish({**by_judge("auc", aucs), "accuracy": accuracy}, ORIGINAL, params, seconds, text=corpora.name)
     )
+
+
+def check_window(parts: Mapping[str, Parts], config: Config) -> None:
+    """Raises a UserError unless each part of the texts holds a window."""
+    shortest = min(len(text) for part in parts.values() for text in (part.train, part.held_out))
+    if config.window > shortest:
+        expected = f"at most {shortest}, the characters of the shortest text"
+        raise UserError(f"--window: expected {expected}, got {config.window}")
 
 
 def train_apart(

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from experiments.bilingual import LANGUAGES, as_typeset
-from experiments.checks import require_texts
+from experiments.checks import texts_in
 from jaxlstm import models
 from jaxlstm.batches import map_batches
 from jaxlstm.data.text import START, Alphabet, windows
@@ -89,7 +89,7 @@ def predictor(run: Run) -> Callable[[Sequence[str]], dict[str, np.ndarray]]:
     read = reader(deployed(run), alphabet, run.config.window)
 
     def predict(texts: Sequence[str]) -> dict[str, np.ndarray]:
-        require_texts(texts)
+        texts = texts_in(texts)
         log_p = [read(as_typeset(text, alphabet.characters)) for text in texts]
         return {name: np.array([values[name].sum() for values in log_p]) for name in LANGUAGES}
 

@@ -18,7 +18,7 @@ import numpy as np
 import tyro
 from sklearn.metrics import confusion_matrix
 
-from experiments.checks import require_at_least, require_share, require_texts
+from experiments.checks import require_at_least, require_share, texts_in
 from experiments.declarations import (
     LANGUAGES,
     Parts,
@@ -37,7 +37,7 @@ from experiments.manylang_models import init_models, model_log_p, train_models
 from experiments.manylang_training import VALIDATION_WINDOWS
 from experiments.ngram import window_log_p
 from experiments.presets import Settings, named
-from experiments.session import Options, begin, run_to_ask
+from experiments.session import Options, begin, hold_to, run_to_ask
 from jaxlstm import models, plots
 from jaxlstm.batches import map_batches
 from jaxlstm.data.text import UNKNOWN, Alphabet, alphabet_of
@@ -148,7 +148,7 @@ def main(
         predict: A text to identify with the LSTMs of a finished run, named by --from; nothing is trained.
         from_: The folder of that run.
     """
-    if asked := run_to_ask("manylang", config, predict, from_):
+    if asked := run_to_ask("manylang", config, options, predict, from_):
         identify(*asked)
         return
     if options.resume is None:  # before there is a folder that an error would leave empty
@@ -158,6 +158,7 @@ def main(
     config = run.config
     check_devices(config, options)
     parts = load_parts(config, options)
+    hold_to(run, "the Universal Declaration of Human Rights", (text for part in parts for text in part))
     console.print(
         f"{len(config.languages)} languages: {count_characters(parts.train):,} characters to learn from, "
         f"{count_characters(parts.validation):,} to choose the epoch on, {count_characters(parts.test):,} held out"
@@ -295,7 +296,7 @@ def closest_languages(matrix: np.ndarray, pairs: int) -> list[int]:
 
 def identify(run: Run, text: str) -> None:
     """Prints the likeliest languages of a text, by the LSTMs of a run, and how much of it they do not know."""
-    require_texts([text])
+    texts_in([text])
     text = as_typeset(text)
     config, judges = run.config, run.read_json(JUDGES)
     lstms = load_lstms(run, Alphabet(judges["alphabet"]), [Alphabet(characters) for characters in judges["alphabets"]])

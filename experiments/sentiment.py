@@ -28,7 +28,7 @@ import optax
 import tyro
 from sklearn.metrics import confusion_matrix
 
-from experiments.checks import option, require_at_least, require_share, require_texts
+from experiments.checks import option, require_at_least, require_share, texts_in
 from experiments.judges import LSTM
 from experiments.keys import keys_for
 from experiments.learning import draw_learning
@@ -37,7 +37,7 @@ from experiments.pretraining import pretrain
 from experiments.review_classifier import Classifier, Params, deployed, ensemble_of, init, logits_of
 from experiments.reviews import Examples, batches_for, finders_of, map_reviews, read_parts, with_ngrams, words_of
 from experiments.self_training import accuracies, examples_taught_by, judges_of
-from experiments.session import Options, begin, follow, run_to_ask
+from experiments.session import Options, begin, follow, hold_to, run_to_ask
 from jaxlstm import losses, plots
 from jaxlstm.data import imdb
 from jaxlstm.deploy.predictor import Predictor
@@ -202,7 +202,7 @@ def main(
         predict: A review to judge with the model of a finished run, named by --from; nothing is trained.
         from_: The folder of that run.
     """
-    if asked := run_to_ask("sentiment", config, predict, from_):
+    if asked := run_to_ask("sentiment", config, options, predict, from_):
         judge(*asked)
         return
     # Before there is a folder that missing data would leave empty.
@@ -215,6 +215,7 @@ def main(
     key_params, key_split, key_reviews, key_training, key_vectors, key_students = jax.random.split(
         jax.random.key(config.seed), 6
     )
+    hold_to(run, "the film reviews", ["\n".join(reviews.vocabulary), *reviews.train, *reviews.test])
     unlabelled = load_unlabelled() if config.reads_unlabelled else None
     parts = read_parts(run, reviews, unlabelled, key_split, key_reviews)
     console.print(
@@ -318,7 +319,7 @@ def predictor(run: Run) -> Callable[[Sequence[str | np.ndarray]], np.ndarray]:
         return with_ngrams(ids[None], finders)[0]
 
     def predict(reviews: Sequence[str | np.ndarray]) -> np.ndarray:
-        require_texts(reviews)
+        reviews = texts_in(reviews, imdb.tokenise)
         return ask([encoded(review) for review in reviews])
 
     return predict
@@ -332,7 +333,7 @@ def encode(review: str, vocabulary: list[str], config: Config) -> np.ndarray:
 
 def judge(run: Run, text: str) -> None:
     """Prints whether a review is positive, by the model of a run, and how many of its words the model does not know."""
-    require_texts([text])
+    texts_in([text], imdb.tokenise)
     ids = encode(text, run.read_json("vocabulary.json"), run.config)
     (probability,) = predictor(run)([ids])
     console.print(f"{'positive' if probability > 0.5 else 'negative'}   probability of positive {probability:.3f}")

@@ -1,21 +1,24 @@
 """What the systems share around a run: its options, how it begins or is found again, how it is followed."""
 
 import atexit
+import hashlib
 import shlex
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jax.sharding import Mesh
 from rich.markup import escape
 
 from jaxlstm import parallel, processes
 from jaxlstm.errors import UserError
+from jaxlstm.files import write_json
 from jaxlstm.reporting import console, progress
 from jaxlstm.runs import Run
 from jaxlstm.training import Row
@@ -51,6 +54,8 @@ class Options:
             raise UserError(
                 "--coordinator and --processes: expected both, an address of the first process and how many there are"
             )
+        if self.coordinator is None and self.process:
+            raise UserError(f"--process: expected --coordinator and --processes beside it, got {self.process} alone")
         try:
             if self.coordinator is not None:
                 processes.connect(self.coordinator, self.processes, self.process)
@@ -100,10 +105,27 @@ def command_to_resume() -> str | None:
     return shlex.join(["python", "-m", "experiments", run.system, "--resume", str(run.folder), *data])
 
 
+def hold_to(run: Run, what: str, data: Iterable[str | np.ndarray]) -> None:
+    """Keeps a digest of what a run learns from: one that is resumed goes on with the same, or not at all."""
+    digest = hashlib.sha256()
+    for part in data:
+        digest.update(part.encode() if isinstance(part, str) else part.tobytes())
+    found = {"data": what, "sha256": digest.hexdigest()}
+    if (run.folder / "data.json").exists() and run.read_json("data.json")["sha256"] != found["sha256"]:
+        raise UserError(f"--resume: {what}: not what {run.folder} has learnt from, or changed since")
+    write_json(run.folder / "data.json", found)
+
+
 def check_settings(option: str, given: Any, run: Run) -> None:
     """Raises a UserError for settings beside a run that has its own, unless they are the defaults."""
     if given not in (type(given)(), run.config):
         raise UserError(f"{option}: {run.folder} keeps the settings it was started with; give no other settings")
+
+
+def check_not_resumed(options: Options) -> None:
+    """Raises a UserError for --resume beside --from: nothing is trained."""
+    if options.resume is not None:
+        raise UserError("--resume and --from: expected one of them, a run to go on with or a finished one to ask")
 
 
 def _own_folder(runs: Path) -> Path:
@@ -149,7 +171,9 @@ def follow(run: Run, epochs: int, model: str = "") -> Iterator[Callable[[list[Ro
         yield on_epochs
 
 
-def run_to_ask(system: str, config: Any, predict: str | None, folder: Path | None) -> tuple[Run, str] | None:
+def run_to_ask(
+    system: str, config: Any, options: Options, predict: str | None, folder: Path | None
+) -> tuple[Run, str] | None:
     """The finished run of --from, and the text of --predict to ask it about; None without both, to train instead.
 
     The run keeps its own settings, so that others must not be given.
@@ -158,6 +182,7 @@ def run_to_ask(system: str, config: Any, predict: str | None, folder: Path | Non
         return None
     if predict is None or folder is None:
         raise UserError("--predict and --from: expected both, a text and the folder of a finished run")
+    check_not_resumed(options)
     if not predict.strip():
         raise UserError("--predict: expected a text with at least one word, got none")
     run = Run.open(folder, system, type(config))

@@ -78,9 +78,18 @@ class Config(Settings):
 PRESETS = named(original=Config())
 
 
+def check_share(config: Config, series: int) -> None:
+    """Raises a UserError where all series would choose the epoch, and none would be left to learn from."""
+    if round(config.validation_fraction * series) >= series:
+        expected = f"a share that leaves some of the {series} series to learn from"
+        raise UserError(f"--validation-fraction: expected {expected}, got {config.validation_fraction}")
+
+
 def main(config: Config = Config(), options: Options = Options()) -> None:
     """Vowels: autoencoders of spoken vowels, and the speaker from their codes."""
     train, test = standardised(*japanese_vowels())
+    if options.resume is None:
+        check_share(config, len(train.xs))
     run = begin("vowels", config, options)
     config = run.config
     key_split, key_models, key_untrained = jax.random.split(jax.random.key(config.seed), 3)

@@ -1,5 +1,6 @@
 """What a trained model of characters writes: a prompt goes in, and the text goes on to a length or a character."""
 
+import math
 from dataclasses import dataclass
 
 import jax
@@ -14,6 +15,8 @@ from jaxlstm.decoding import decode
 from jaxlstm.errors import UserError
 from jaxlstm.reporting import console
 from jaxlstm.sampling import Choose, Filter, greedy, nucleus, sample, temperature, top_k, without
+
+MOST_CHARACTERS = 2**31  # that an int32 counts
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,11 @@ class Writing:
 
     def __post_init__(self) -> None:
         require_at_least(self, 1, "sample_length", *(["top_k"] if self.top_k is not None else []))
+        if self.sample_length >= MOST_CHARACTERS:
+            raise UserError(f"--sample-length: expected less than {MOST_CHARACTERS:,}, got {self.sample_length}")
         require_at_least(self, 0, "temperature")
+        if self.temperature == math.inf:
+            raise UserError("--temperature: expected a finite number, got inf")
         if self.nucleus is not None and not 0 < self.nucleus <= 1:
             raise UserError(f"--nucleus: expected a probability above 0 and at most 1, got {self.nucleus}")
 

@@ -34,7 +34,7 @@ def save(path: str | Path, arrays: Any, record: dict[str, Any] | None = None) ->
 
 
 def load(path: str | Path, like: Any) -> tuple[Any, dict[str, Any]]:
-    """Reads what `save` wrote: a pytree in the form of `like` (arrays or shapes) and the record.
+    """Reads what `save` wrote: a pytree in the form of `like` (arrays, or shapes but of random keys) and the record.
 
     Raises:
       CheckpointError: the file is missing, damaged, or holds other arrays than `like`.

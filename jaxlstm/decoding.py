@@ -192,7 +192,7 @@ def _decode(step, state, choose, start, end, max_length, key, log_p):
             ),
         )
 
-    batch = len(start)
+    batch = start.shape[0]
     blank = jnp.full((batch, max_length), end, jnp.int32)
     nothing = Decoded(blank, jnp.zeros(batch, jnp.int32), log_p)
     now = _Writing(jnp.zeros((), jnp.int32), state, start, jnp.zeros(batch, bool), nothing)

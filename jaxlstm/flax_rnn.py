@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 
 from jaxlstm.cell import LSTMParams, LSTMState, cell_dtype
 from jaxlstm.checks import check_inputs, check_shape
+from jaxlstm.interop.checks import is_function
 from jaxlstm.layout import layout_of
 from jaxlstm.sequence import lstm
 
@@ -23,7 +24,7 @@ def check_cell(cell: Any, known: tuple[type, ...], sigmoid: Callable[..., Any]) 
     if type(cell) not in known:
         names = " or ".join(each.__name__ for each in known)
         raise ValueError(f"cell: expected {names}, got {type(cell).__name__}; keep Flax's own RNN for it")
-    if cell.gate_fn is not sigmoid:
+    if not is_function(cell.gate_fn, sigmoid):
         raise ValueError(f"gate_fn: expected sigmoid, got {cell.gate_fn}; keep Flax's own RNN for it")
 
 

@@ -9,6 +9,7 @@ The cell is Flax's own and holds the parameters, so that the state of one is the
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.recurrent import flip_sequences
@@ -76,4 +77,8 @@ def _params(cell: nnx.Module) -> LSTMParams:
             raise ValueError(
                 f"cell.{name}: expected nnx.Linear, got {type(layer).__name__}; keep Flax's own RNN for it"
             )
-    return plain("cell", from_flax(nnx.to_pure_dict(nnx.state(cell, nnx.Param))))
+        if isinstance(layer, nnx.Linear) and layer.dot_general is not jax.lax.dot_general:
+            raise ValueError(
+                f"cell.{name}.dot_general: expected jax.lax.dot_general, got {layer.dot_general}; keep Flax's own RNN"
+            )
+    return plain("cell", from_flax(nnx.to_pure_dict(nnx.state(cell, nnx.Not(nnx.RngState)))))

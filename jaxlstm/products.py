@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.ad_checkpoint import checkpoint_name
 from jax.custom_derivatives import SymbolicZero
+from jax.extend.core import get_opaque_trace_state
 
 from jaxlstm.cell import cell_dtype, product
 
@@ -88,10 +89,15 @@ class Tape:
         self.added: list[list[int]] = []  # for each product what was added to it
         self.inputs: list[Array] = []
         self.outputs: list[Array] = []
+        self.within = get_opaque_trace_state()
 
     def product(self, x: Array, w: Array, plus: Sequence[Array] = ()) -> Array:
-        """x @ w + the sum of `plus`, taped where w is one of the weights."""
-        if id(w) not in self.index:
+        """x @ w + the sum of `plus`, taped where w is one of the weights.
+
+        Within a transformation of the step's own, a `jax.grad` or a loop, it is not: what it multiplies is known there
+        alone, and the weight's gradient is carried by the loop as that of any other parameter.
+        """
+        if id(w) not in self.index or get_opaque_trace_state() != self.within:
             return total(multiply(x, w), *plus)
         n = self.index[id(w)]
         if self.probes is None:

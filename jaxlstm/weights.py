@@ -63,7 +63,7 @@ def save(path: str | Path, params: Any, config: Mapping[str, Any] | None = None)
         "sha256": _NO_DIGEST,
     }
     arrays = {name: np.ascontiguousarray(leaf).reshape(leaf.shape) for name, leaf in leaves.items()}
-    content = safetensors.numpy.save(arrays, header)
+    content = _in_order(safetensors.numpy.save(arrays, header))
     files.write(path, _with_digest(content, _NO_DIGEST, _digest(content)))
 
 
@@ -154,6 +154,15 @@ def check_form(path: str | Path, stored: dict[str, str], expected: dict[str, str
 def _header(content: bytes) -> bytes:
     """The JSON in front: its length comes first, in eight bytes."""
     return content[8 : 8 + int.from_bytes(content[:8], "little")]
+
+
+def _in_order(content: bytes) -> bytes:
+    """The file with its own part of the header in one order: safetensors writes it in another each time."""
+    header = json.loads(_header(content))
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # what follows is aligned to 8 bytes
+    return len(text).to_bytes(8, "little") + text + content[8 + len(_header(content)) :]
 
 
 def _digest(content: bytes) -> str:

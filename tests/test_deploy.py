@@ -316,6 +316,8 @@ def test_what_onnx_has_no_operator_for_is_named(onnx):
             lstm(Graph(), **{"layer": params, "xs": "xs"} | arguments)
     with pytest.raises(ValueError, match=r"^mask: expected lengths where the inputs are vectors, got a mask"):
         onnx.classify(Graph(), CLASSIFIER, "xs", mask="mask")
+    with pytest.raises(ValueError, match=r"^lengths and mask: expected at most one of them, got both"):
+        onnx.classify(Graph(), CLASSIFIER, "xs", mask="mask", lengths="lengths")
     with pytest.raises(ValueError, match=r"^model\.graph: expected a function that builds the nodes, got None"):
         onnx.onnx_model(MODELS["reader"]._replace(graph=None))
     with pytest.raises(ValueError, match=r"^model\.outputs: expected 1 names, got a, b"):

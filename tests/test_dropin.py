@@ -1,5 +1,7 @@
 """`jaxlstm.linen.RNN` and `jaxlstm.nnx.RNN` in the place of Flax's own, against Flax."""
 
+import copy
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -328,6 +330,33 @@ def test_nnx_errors(name):
     make, message = NNX_ERRORS[name]
     with pytest.raises(ValueError, match=message):
         make()(inputs(3))
+
+
+def test_a_copy_of_a_model_is_the_same_model():
+    module = jaxlstm.nnx.RNN(nnx.OptimizedLSTMCell(5, 4, rngs=nnx.Rngs(0)), rngs=nnx.Rngs(0))
+    xs = jax.random.normal(jax.random.key(1), (3, 6, 5))
+    np.testing.assert_array_equal(copy.deepcopy(module)(xs), module(xs))
+
+
+def test_frozen_parameters_of_another_type():
+    class Frozen(nnx.Variable):
+        pass
+
+    cell, xs = nnx.OptimizedLSTMCell(5, 4, rngs=nnx.Rngs(0)), jax.random.normal(jax.random.key(1), (3, 6, 5))
+    expected = nnx.RNN(cell, rngs=nnx.Rngs(0))(xs)
+    cell.dense_i.kernel = Frozen(cell.dense_i.kernel[...])
+    np.testing.assert_allclose(jaxlstm.nnx.RNN(cell, rngs=nnx.Rngs(0))(xs), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("change", ["bias", "dot_general"])
+def test_a_linear_layer_that_computes_something_else_is_refused(change):
+    cell = nnx.OptimizedLSTMCell(5, 4, rngs=nnx.Rngs(0))
+    if change == "bias":
+        cell.dense_i = nnx.Linear(5, 16, rngs=nnx.Rngs(1))
+    else:
+        cell.dense_i.dot_general = lambda *arguments, **options: 2 * jax.lax.dot_general(*arguments, **options)
+    with pytest.raises(ValueError, match=rf"dense_i[./]{change}: expected "):
+        jaxlstm.nnx.RNN(cell, rngs=nnx.Rngs(0))(jnp.ones((3, 6, 5)))
 
 
 def test_a_missing_parameter_is_named_as_flax_names_it():

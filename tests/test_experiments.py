@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from commands import ECHO, error_of, run
 from damage import damage
@@ -21,7 +22,7 @@ from damage import damage
 from experiments import autoencoder, cumsum, echo, prices
 from experiments.command import main
 from experiments.presets import named
-from experiments.session import batch_size_for, begin
+from experiments.session import batch_size_for, begin, hold_to
 from experiments.systems import EXPERIMENTS, QUICK, SYSTEMS
 from jaxlstm.errors import UserError
 from jaxlstm.runs import Run
@@ -42,7 +43,7 @@ def test_a_killed_run_resumes_to_the_same_end(tmp_path, system):
     whole, expected = run(tmp_path, *settings)
     process = python(*settings, "--runs", str(tmp_path / "killed"), stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not list((tmp_path / "killed").glob("*/*/checkpoints/3")):
+    while not list((tmp_path / "killed").glob("*/*/checkpoints/*.safetensors")):
         assert process.poll() is None, "it ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -92,6 +93,14 @@ def test_bad_settings_are_named(tmp_path, capsys):
     assert line == "error: --num-words: expected at least 4, got 3"
     line = error_of(capsys, "sentiment", "--preset", "pretrained", "--num-words", "60", *runs)
     assert line == "error: --pretraining-skipped: expected less than 57, the number of words, got 57"
+    line = error_of(capsys, "autoencoder", "--second-moment", "1", *runs)
+    assert line == "error: --second-moment: expected 0 or more and less than 1, got 1.0"
+    line = error_of(capsys, "echo_lengths", "--lengths", "5", "5", *runs)
+    assert line == "error: --lengths: expected each of them once, got 5 5"
+    line = error_of(capsys, "echo_lengths", "--forget-biases", "1", "1.0000001", *runs)
+    assert line == "error: --forget-biases: expected each of them once, got 1 1"
+    line = error_of(capsys, *ECHO, "--process", "1", *runs)
+    assert line == "error: --process: expected --coordinator and --processes beside it, got 1 alone"
     line = error_of(capsys, "sentiment", "--pooled", "--self-training-rounds", "1", *runs)
     assert line == "error: --self-training-rounds: expected --bag-of-words beside it, the other teacher"
     assert error_of(capsys, "sentiment", "--models", "0", *runs) == "error: --models: expected at least 1, got 0"
@@ -183,6 +192,23 @@ def test_predict_wants_a_text_and_a_run(tmp_path, capsys):
     assert "no readable config.json" in error_of(capsys, "sentiment", "--predict", "a", "--from", str(tmp_path))
     (tmp_path / "config.json").write_text('{"system": "langid"}')
     assert "no readable alphabet.json" in error_of(capsys, "langid", "--predict", "a", "--from", str(tmp_path))
+
+
+@pytest.mark.parametrize("system", ["langid", "sentiment", "charlm"])
+def test_a_run_to_ask_is_not_resumed_beside(tmp_path, capsys, system):
+    question = [] if system == "charlm" else ["--predict", "a word"]
+    Run.create(tmp_path, system, EXPERIMENTS[system].Config())
+    (folder,) = (tmp_path / system).iterdir()
+    line = error_of(capsys, system, *question, "--from", str(folder), "--resume", str(folder))
+    assert line == "error: --resume and --from: expected one of them, a run to go on with or a finished one to ask"
+
+
+def test_a_run_is_held_to_its_data(tmp_path):
+    run = Run.create(tmp_path, "echo", echo.Config())
+    for _ in range(2):
+        hold_to(run, "texts", ["one", np.arange(3)])
+    with pytest.raises(UserError, match=r"^--resume: other texts: not what .* has learnt from, or changed since$"):
+        hold_to(run, "other texts", ["one", np.arange(4)])
 
 
 @pytest.mark.parametrize(("system", "file"), [("langid", "udhr2.zip"), ("sentiment", "aclImdb_v1.tar.gz")])

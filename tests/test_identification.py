@@ -1,7 +1,6 @@
 """Identifying languages: a model for each, models taught together, many languages, and what they are compared with."""
 
 import json
-import shutil
 import zipfile
 from types import SimpleNamespace
 
@@ -95,6 +94,26 @@ def test_langid_offline_uses_the_sample_and_says_so(tmp_path, monkeypatch, capsy
     _, result = run(tmp_path, "langid", "--hidden-size", "4", "--epochs", "1", "--short-epochs", "1")
     assert "bilingual sample" in capsys.readouterr().out
     assert result["text"] == "the bilingual sample"
+
+
+@pytest.mark.usefixtures("cache")
+def test_langid_goes_on_with_its_own_texts_alone(tmp_path, data, monkeypatch, capsys):
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    settings = ["--data-dir", str(data / "udhr2.zip"), "--hidden-size", "4", "--epochs", "1", "--short-epochs", "0"]
+    folder, _ = run(tmp_path, "langid", *settings)
+    alphabet = (folder / "alphabet.json").read_bytes()
+    line = error_of(capsys, "langid", "--resume", str(folder)).split("\n")[-1]
+    assert line == f"error: --resume: the bilingual sample: not what {folder} has learnt from, or changed since"
+    assert (folder / "alphabet.json").read_bytes() == alphabet
+
+
+def test_a_window_longer_than_a_text_is_named_and_leaves_nothing(tmp_path, data, capsys):
+    settings = ["--data-dir", str(data / "udhr2.zip"), "--runs", str(tmp_path / "runs")]
+    line = error_of(capsys, "langid", *settings, "--window", "100000")
+    assert line.startswith("error: --window: expected at most ")
+    assert line.endswith(", the characters of the shortest text, got 100000")
+    assert not (tmp_path / "runs").exists()
 
 
 BEST = ["langid", "--preset", "best", "--hidden-size", "12", "--batch-size", "32", "--learning-rate", "0.02"]
@@ -203,7 +222,7 @@ def test_manylang(tmp_path, data, stubs, capsys):
     # Taken up before the last epoch of either, it comes to the same end.
     (folder / "result.json").unlink()
     for stage in ("classifier", "character-models"):
-        shutil.rmtree(max((folder / "checkpoints" / stage).iterdir(), key=lambda path: int(path.name)))
+        max((folder / "checkpoints" / stage).iterdir(), key=lambda path: int(path.stem)).unlink()
     assert main(["manylang", "--resume", str(folder), "--data-dir", str(data)]) == 0
     assert json.loads((folder / "result.json").read_text())["metrics"] == result["metrics"]
 

@@ -1,5 +1,6 @@
 """Weights of Keras, Flax, Haiku and Equinox, and back, each against the library itself on ragged batches."""
 
+import copy
 import os
 
 import jax
@@ -95,6 +96,10 @@ KERAS_ERRORS = {
         r"weights\[1\]: expected shape \[4, 16\], got \[4, 12\]",
     ),
     "no-array": (lambda layers: [1, 2, 3], r"weights\[1\]: expected an array, got int"),
+    "two-layers": (
+        lambda layers: [np.zeros(shape) for size in (5, 4) for shape in ((size, 16), (4, 16), 16)],
+        "weights: expected two directions over the same inputs, got inputs of 5 and 4 features",
+    ),
 }
 
 
@@ -176,6 +181,16 @@ def test_nnx_bidirectional(nnx):
     xs = inputs_of(np.float32)
     _, expected = run_layer(pair, xs, np.full(3, 7))
     assert_close(module(xs), expected, 1e-6)
+
+
+def test_nnx_states_with_random_numbers_beside_the_parameters(nnx):
+    rnns = [nnx.RNN(nnx.LSTMCell(5, 4, rngs=nnx.Rngs(seed)), rngs=nnx.Rngs(0)) for seed in range(2)]
+    both = nnx.Bidirectional(*rnns, rngs=nnx.Rngs(0))
+    for module in (rnns[0], both):
+        expected = interop.from_flax(module)
+        assert_equal(interop.from_flax(nnx.state(module)), expected)
+        assert_equal(interop.from_flax(nnx.to_pure_dict(nnx.state(module))), expected)
+    assert_equal(interop.from_flax(copy.deepcopy(rnns[0])), interop.from_flax(rnns[0]))
 
 
 def test_flax_errors(nnx):

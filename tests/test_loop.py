@@ -136,3 +136,46 @@ for name in ("gru", "slstm"):
         assert "all-reduce" in compiled.as_text()
 """
     run_on_devices(code, 2)
+
+
+def energy(params, h, z):
+    return jnp.sum(jnp.tanh(z + recurrent_product(h, params.w_h)[..., : z.shape[-1]]) ** 2)
+
+
+def by_gradient(params, state, z):
+    """A step that goes down an energy."""
+    h = state.h - 0.1 * jax.grad(partial(energy, params))(state.h, z)
+    return state._replace(h=h), h
+
+
+def by_rows(params, state, z):
+    """A step that is written for one row."""
+
+    def row(h, z):
+        return jnp.tanh(z + recurrent_product(h, params.w_h)[: z.shape[-1]])
+
+    h = jax.vmap(row)(state.h, z)
+    return state._replace(h=h), h
+
+
+def by_repetition(params, state, z):
+    """A step that goes over its state three times, and once more by itself."""
+
+    def once(_, h):
+        return jnp.tanh(z + recurrent_product(h, params.w_h)[:, : z.shape[-1]])
+
+    h = once(0, jax.lax.fori_loop(0, 3, once, state.h))
+    return state._replace(h=h), h
+
+
+@pytest.mark.parametrize("step", [by_gradient, by_rows, by_repetition])
+def test_products_within_a_transformation_of_the_steps_own(step):
+    params, xs, state = draw("gru")
+
+    def masked(params, state, inputs):
+        z, valid = inputs
+        new, y = step(params, state, z[:, : state.h.shape[-1]])
+        return jax.tree.map(lambda new, old: jnp.where(valid[:, None], new, old), new, state), y
+
+    zs = jnp.swapaxes(jax.vmap(CELLS["gru"][0].project, in_axes=(None, 0))(params, xs), 0, 1)
+    compare(masked, (params, zs, state), jnp.asarray(HOLES.T), reverse=False)

@@ -7,7 +7,7 @@ from io import BytesIO
 import jax
 import numpy as np
 import pytest
-from commands import check_result, rows_of, run
+from commands import check_result, error_of, rows_of, run
 
 from experiments import sentiment
 from experiments.command import main
@@ -53,6 +53,8 @@ def test_sentiment(tmp_path, reviews, capsys):
         out = capsys.readouterr().out
         assert out.startswith(verdict)
         assert "unknown" not in out
+    line = error_of(capsys, "sentiment", "--predict", "!!!", "--from", str(folder))
+    assert line == "error: texts[0]: expected at least one word, got none"
     assert main(["sentiment", "--predict", "A wonderful xyzzy film", "--from", str(folder)]) == 0
     assert capsys.readouterr().out.endswith("1 of the 4 words that it has read are unknown to it\n")
 

@@ -52,6 +52,12 @@ def test_two_arrays_of_one_name_are_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_the_same_arrays_are_the_same_file(tmp_path):
+    for number in range(8):
+        weights.save(tmp_path / str(number), params(), {"name": "a"})
+    assert len({(tmp_path / str(number)).read_bytes() for number in range(8)}) == 1
+
+
 def test_a_path_may_be_text(path):
     text = str(path.with_name("b"))
     weights.save(text, params(1))

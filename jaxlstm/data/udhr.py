@@ -37,5 +37,6 @@ def _decode(text: bytes) -> str:
 
 
 def _unknown(language: str, names: list[str]) -> str:
-    alike = [name for name in names if name[:2] == language[:2].lower()] or ["eng", "fra", "deu", "spa"]
+    known = [name for name in ("eng", "fra", "deu", "spa") if name in names]
+    alike = [name for name in names if name[:2] == language[:2].lower()] or known or names
     return f"language: expected one of {len(names)} such as {', '.join(alike[:8])}"

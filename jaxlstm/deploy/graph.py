@@ -87,7 +87,8 @@ def lstm(
         activations=["Sigmoid", _ACTIVATIONS[activation], _ACTIVATIONS[activation]] * len(lstms),
     )  # fmt: skip
     ys = graph.add("Transpose", ys, perm=[0, 2, 1, 3])  # the directions beside each other
-    return h, c, graph.add("Reshape", ys, graph.constant([0, 0, -1], np.int64))
+    width = len(lstms) * lstms[0].w_h.shape[0]  # not -1, which is not known where there are no steps
+    return h, c, graph.add("Reshape", ys, graph.constant([0, 0, width], np.int64))
 
 
 def stack(graph: Graph, layers: tuple[Layer, ...], xs: str, lengths: str = "") -> str:

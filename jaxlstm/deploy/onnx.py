@@ -64,8 +64,10 @@ def classify(graph: Graph, params: ClassifierParams, inputs: str, *, mask: str =
     """Inputs [B, T, D], or ids [B, T] with an embedding -> logits [B, N]. Give `lengths`, or with ids `mask`.
 
     Raises:
-      ValueError: a mask without an embedding.
+      ValueError: a mask without an embedding, or beside lengths.
     """
+    if mask and lengths:
+        raise ValueError("lengths and mask: expected at most one of them, got both")
     if mask:
         if params.embedding is None:
             raise ValueError("mask: expected lengths where the inputs are vectors, got a mask")
@@ -111,6 +113,7 @@ def tag(graph: Graph, params: TaggerParams, xs: str, *, lengths: str = "", activ
 def log_probabilities(graph: Graph, params: TaggerParams, symbols: str, start: int) -> str:
     """Symbols [B, T] -> log P(s_t | start, s_1 .. s_{t-1}) [B, T]."""
     axis, zero = graph.constant([1], np.int64), graph.constant([0], np.int64)
+    symbols = graph.add("Cast", symbols, to=onnx.TensorProto.INT32)
     first = graph.add("Slice", symbols, zero, graph.constant([1], np.int64), axis)
     first = graph.add("Expand", graph.constant([start], np.int32), graph.add("Shape", first))
     all_but_the_last = graph.add("Slice", symbols, zero, graph.constant([-1], np.int64), axis)

@@ -61,6 +61,17 @@ def plain(name: str, params: Any) -> LSTMParams:
     return params
 
 
+def is_function(found: Any, wanted: Any) -> bool:
+    """Whether it is that function of one number, or a copy of what `jax.jit` has made of it.
+
+    `copy.deepcopy` of a module makes one, which shares nothing with the original but what it computes.
+    """
+    if found is wanted or type(found) is not type(wanted):
+        return found is wanted
+    one, other = (str(jax.make_jaxpr(function)(0.0)) for function in (found, wanted))
+    return one == other
+
+
 def expect(name: str, found: Any, wanted: Any, instead: str) -> None:
     """Raises a ValueError that names an option no weights can hold, and what to do instead."""
     if found != wanted:

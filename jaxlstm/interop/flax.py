@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlstm.cell import LSTMParams
-from jaxlstm.interop.checks import expect, plain, taken
+from jaxlstm.interop.checks import expect, is_function, plain, taken
 from jaxlstm.interop.params import BidirectionalParams, Direction, Layer
 
 if TYPE_CHECKING:
@@ -37,10 +37,11 @@ def from_flax(source: "nnx.Module | Mapping[str, Any]") -> Layer:
       LSTMParams, or BidirectionalParams for a Bidirectional.
 
     Raises:
-      ValueError: a missing key, a wrong shape, a module of another kind or of several cells, or other activations.
+      ValueError: a missing key, a bias of the inputs, a wrong shape, a module of another kind or of several cells, or
+        other activations.
     """
     weights = _unwrapped(source if isinstance(source, Mapping) else _state_of(source))
-    if weights.keys() == set(_DIRECTIONS):
+    if set(_DIRECTIONS) <= weights.keys():
         return BidirectionalParams(*(_direction(_unwrapped(weights[name])) for name in _DIRECTIONS))
     return _direction(weights)
 
@@ -65,8 +66,9 @@ def to_flax(layer: Layer, form: str = "linen") -> dict[str, Any]:
 
 
 def _unwrapped(weights: Mapping[str, Any]) -> Mapping[str, Any]:
-    while len(weights) == 1 and next(iter(weights)) in ("params", "cell"):
-        (weights,) = weights.values()
+    """Without the dicts around a cell or two directions, and the random state that NNX keeps beside them."""
+    while weights.keys() - {"rngs"} in ({"params"}, {"cell"}):
+        (weights,) = (value for name, value in weights.items() if name != "rngs")
     return weights
 
 
@@ -87,6 +89,8 @@ def _direction(weights: Mapping[str, Any]) -> LSTMParams:
 
 
 def _params(flat: Mapping[str, Any], i: str, h: str, hidden: int, width: int) -> LSTMParams:
+    if f"{i}/bias" in flat:
+        raise ValueError(f"{i}/bias: expected none beside {h}/bias; add it to that")
     return LSTMParams(
         taken(flat, f"{i}/kernel", (None, width)),
         taken(flat, f"{h}/kernel", (hidden, width)),
@@ -113,10 +117,12 @@ def _state_of(module: Any) -> Mapping[str, Any]:
     if not cells:
         raise ValueError(f"source: expected parameters or an NNX module with an LSTM cell, got {type(module).__name__}")
     for cell in cells:
-        expect("gate_fn", cell.gate_fn, jax.nn.sigmoid, "no other is supported")
-        expect("activation_fn", cell.activation_fn, jnp.tanh, "convert its nnx.state, and give lstm activation=...")
-    state = nnx.state(module, nnx.Param)
-    if len(cells) > 1 and state.keys() != set(_DIRECTIONS):
+        if not is_function(cell.gate_fn, jax.nn.sigmoid):
+            expect("gate_fn", cell.gate_fn, jax.nn.sigmoid, "no other is supported")
+        if not is_function(cell.activation_fn, jnp.tanh):
+            expect("activation_fn", cell.activation_fn, jnp.tanh, "convert its nnx.state, and give lstm activation=...")
+    state = nnx.state(module)
+    if len(cells) > 1 and not set(_DIRECTIONS) <= state.keys():
         raise ValueError(
             f"source: expected one cell, RNN or Bidirectional, got {type(module).__name__} with {len(cells)} cells; "
             "convert its layers one by one"

@@ -41,7 +41,11 @@ def from_keras(source: "keras.layers.Layer | Sequence[Any]") -> Layer:
     if len(weights) not in _COUNTS:
         raise ValueError(f"weights: expected 2 or 3 arrays of an LSTM, 4 or 6 of a Bidirectional, got {len(weights)}")
     each = len(weights) // _COUNTS[len(weights)]
-    return layer_of(tuple(_direction(weights[start : start + each], start) for start in range(0, len(weights), each)))
+    found = [_direction(weights[start : start + each], start) for start in range(0, len(weights), each)]
+    if len(found) == 2 and found[0].w_x.shape[0] != found[1].w_x.shape[0]:
+        sizes = " and ".join(str(direction.w_x.shape[0]) for direction in found)
+        raise ValueError(f"weights: expected two directions over the same inputs, got inputs of {sizes} features")
+    return layer_of(tuple(found))
 
 
 def to_keras(layer: Layer) -> list[Array]:
