@@ -12,8 +12,9 @@ from jax import Array
 def check_at_least(name: str, value: int | None, least: int) -> None:
     """For a whole number that is given, not None."""
     if value is not None and not (isinstance(value, int | np.integer) and value >= least):
-        got = value if isinstance(value, int | np.integer) else repr(value)
-        raise ValueError(f"{name}: expected at least {least}, got {got}")
+        if isinstance(value, int | np.integer):
+            raise ValueError(f"{name}: expected at least {least}, got {value}")
+        raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")
 
 
 def check_sizes(**sizes: int) -> None:

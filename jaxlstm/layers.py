@@ -55,4 +55,5 @@ def dropout_scale(key: Array, rate: float, shape: tuple[int, ...], dtype: DTypeL
       ValueError: a rate outside [0, 1).
     """
     check_rates(rate=rate)
+    rate = float(rate)  # a scalar of NumPy's would decide on the dtype
     return jax.random.bernoulli(key, 1 - rate, shape).astype(dtype) / (1 - rate)

@@ -87,7 +87,7 @@ def _checked_lengths(lengths: ArrayLike, layout: Layout) -> Array:
 def flat_mask(layout: Layout, lengths: Array | None, mask: Array | None) -> Array | None:
     """[T, B], True where a step is valid; None where every step is."""
     if lengths is not None:
-        return jnp.arange(layout.steps)[:, None] < lengths.reshape(1, layout.batch)
+        return jnp.arange(layout.steps)[:, None] < lengths.reshape(layout.batch)[None]
     return None if mask is None else flat_steps(layout, mask)
 
 

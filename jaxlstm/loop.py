@@ -50,6 +50,8 @@ def loop(
 ) -> tuple[Any, Array]:
     """`jax.lax.scan` of step(constants, ...) over inputs [T, B, ...] -> the last state and ys [T, B, ...]."""
     step = partial(step, constants)
+    if not jax.tree.leaves(inputs):
+        raise ValueError("cell.project: expected an array with an entry for each step, got none")
     steps = jax.tree.leaves(inputs)[0].shape[0]
     if not (ahead and isinstance(steps, int) and steps > unroll):
         return jax.lax.scan(step, state, inputs, reverse=reverse, unroll=unroll)

@@ -141,7 +141,7 @@ def _state_like(cell: Cell, params: Any, batch_shape: tuple[int, ...], zoneout_c
 
 def _parts(params: Any) -> tuple[Any, ...] | None:
     """The layers of a stack or the directions of a layer; None for the parameters of one cell."""
-    return tuple(params) if type(params) is tuple or isinstance(params, BidirectionalParams) else None
+    return tuple(params) if type(params) in (tuple, list) or isinstance(params, BidirectionalParams) else None
 
 
 def _over_steps(batch_shape: tuple[int, ...], steps: int, size: int, time_major: bool) -> tuple[int, ...]:

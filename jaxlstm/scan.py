@@ -78,7 +78,7 @@ def scan_cell(
       time_major: xs is [T, ..., D], the outputs [T, ..., H], mask and resets [T, ...].
       resets: booleans [..., T], True where a new sequence starts, valid there or not: the walk enters it,
         from whichever end, with `cell.zero_state`. Sequences packed into one row
-        give the outputs of separate rows.
+        give the outputs of separate rows. One that starts in the padding leaves its zeros in the state.
       noise: what `jaxlstm.regularise.draw_noise` draws.
       checkpoint_every: k, keeps the state at every k-th step alone and computes the steps between once
         more in the backward pass. Memory is least near the square root of T.

@@ -68,9 +68,9 @@ def lstm(
         Give `lengths` or `mask`, not both.
       reverse: walks from the last valid step back to the first. Outputs stay in place.
       time_major: xs is [T, ..., D], the outputs [T, ..., H] and the mask [T, ...].
-      activation: of the candidate and of the cell state; elementwise and differentiable, and a function
-        of its argument alone: it may not close over a value that JAX traces. Name a function: a fresh
-        `lambda` at each call compiles each time.
+      activation: of the candidate and of the cell state; elementwise and differentiable (in forward mode, so
+        that a `jax.custom_vjp` is none), and a function of its argument alone: it may not close over a value
+        that JAX traces. Name a function: a fresh `lambda` at each call compiles each time.
       unroll: steps in one iteration of the loop; more may help very small layers. None: all of a sequence
         of up to 8 steps, else 1, or on a GPU 4 or 2 if they divide T.
       h_scale: [..., H]; h_{t-1} is multiplied by it before the recurrent product, at every step:

@@ -46,7 +46,7 @@ def on_each_device(
         return walk(jax.lax.pcast(params, axes, to="varying"), over_steps, per_sequence)
 
     arguments: Any = (params, over_steps, per_sequence)
-    if mesh.explicit_axes:  # where shardings are part of the types, they have to be those of the specs
+    if set(axes) & set(mesh.explicit_axes):  # where shardings are part of the types, they have to be those of the specs
         arguments = tuple(jax.reshard(tree, spec) for tree, spec in zip(arguments, specs, strict=True))
     split = jax.shard_map(walk_part, in_specs=specs, out_specs=(specs[2], specs[1]), axis_names=set(axes))
     return split(*arguments)

@@ -16,6 +16,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from jaxlstm.cells.interface import Cell
+from jaxlstm.checks import check_rates
 from jaxlstm.layers import dropout_scale
 from jaxlstm.scan import scan_cell
 
@@ -127,6 +128,7 @@ def stack(
         if given is not None and not (_is_of_layers(given) and len(given) == len(params)):
             got = len(given) if _is_of_layers(given) else type(given).__name__
             raise ValueError(f"{name}: expected one for each of {len(params)} layers, got {got}")
+    check_rates(dropout=dropout)
     if dropout and key is None:
         raise ValueError("key: expected one for dropout, got None")
     nothing = (None,) * len(params)

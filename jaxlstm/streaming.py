@@ -40,7 +40,7 @@ def stepper(
         x = jnp.asarray(x)
         # While tracing, so that a step that fits pays for no check; `lstm_cell` checks the state beside x.
         check_shape("x", x, (*batch_shape, params.w_x.shape[0]))
-        _check_dtype("x", x, params.w_x.dtype)
+        _check_dtype("x", x, dtype_of(params.w_x))
         return lstm_cell(params, state, x, activation=activation)[0]
 
     def step(state: LSTMState, x: ArrayLike) -> tuple[LSTMState, Array]:
@@ -52,8 +52,8 @@ def stepper(
             raise ValueError(str(error)) from None  # without what JAX adds to an error while tracing
         return state, state.h
 
-    state = zero_state(batch_shape, params.w_h.shape[0], params.w_x.dtype)
-    step(state, jnp.zeros((*batch_shape, params.w_x.shape[0]), params.w_x.dtype))
+    state = zero_state(batch_shape, params.w_h.shape[0], dtype_of(params.w_x))
+    step(state, jnp.zeros((*batch_shape, params.w_x.shape[0]), dtype_of(params.w_x)))
     return step, state
 
 
@@ -105,7 +105,7 @@ def power_of_two(size: int) -> int:
 def _check_chunk(params: LSTMParams, state: LSTMState, xs: np.ndarray) -> None:
     if xs.ndim < 2 or xs.shape[-1] != params.w_x.shape[0]:
         raise ValueError(f"xs: expected shape [..., T, {params.w_x.shape[0]}], got {list(xs.shape)}")
-    _check_dtype("xs", xs, params.w_x.dtype)
+    _check_dtype("xs", xs, dtype_of(params.w_x))
     check_state(state, state_like((*xs.shape[:-2], params.w_h.shape[0]), dtype_of(xs)), dtype_of(xs))
 
 

@@ -327,6 +327,13 @@ def test_a_number_among_the_parameters_is_named():
         scan_cell(constant, {"decay": 0.5}, draw("gru").xs)
 
 
+def test_a_cell_that_reads_nothing_at_any_step_is_named():
+    step = lambda params, state, z: (state, state)  # noqa: E731
+    blind = Cell(init=None, project=lambda params, xs: (), step=step, zero_state=lambda *_: jnp.zeros((3, 5)))
+    with pytest.raises(ValueError, match=r"^cell\.project: expected an array with an entry for each step, got none"):
+        scan_cell(blind, (), draw("gru").xs)
+
+
 @pytest.mark.parametrize("name", CELLS)
 def test_an_init_wants_a_key(name):
     with pytest.raises(ValueError, match=r"^key: expected a random key such as jax\.random\.key\(0\), got int$"):

@@ -3,6 +3,7 @@
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from compare import assert_close
@@ -23,6 +24,13 @@ def test_dropout_scale_keeps_the_mean():
     for rate in (-0.1, 1.0):
         with pytest.raises(ValueError, match=f"rate: expected 0 or more and less than 1, got {rate}"):
             dropout_scale(KEY, rate, (1,))
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
+def test_a_rate_of_numpy_leaves_the_dtype(dtype):
+    scale = dropout_scale(KEY, np.float64(0.2), (10,), dtype)
+    assert scale.dtype == dtype
+    np.testing.assert_array_equal(scale, dropout_scale(KEY, 0.2, (10,), dtype))
 
 
 def test_a_dense_layer_is_an_affine_map():

@@ -16,5 +16,8 @@ def test_they_give_what_their_float32_gives():
     np.testing.assert_array_equal(lstm_cell(params, state, xs[:, 0])[1], lstm_cell(params, state, narrow[:, 0])[1])
     gru = cells.GRU.init(jax.random.key(0), 3, 4)
     np.testing.assert_array_equal(scan_cell(cells.GRU, gru, xs)[1], scan_cell(cells.GRU, gru, narrow)[1])
+    steps = [streaming.stepper(each, (2,))[0](state, x)[1] for each, x in ((wide[0], xs[:, 0]), (params, narrow[:, 0]))]
+    np.testing.assert_array_equal(*steps)
+    np.testing.assert_array_equal(streaming.feeder(wide[0])(state, xs)[1], streaming.feeder(params)(state, narrow)[1])
     _, fed = streaming.feeder(params)(state, xs)
     np.testing.assert_array_equal(fed, streaming.feeder(params)(state, narrow)[1])

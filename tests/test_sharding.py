@@ -51,6 +51,23 @@ def check_explicit_mesh(name):
         assert "all-gather" not in with_gradients(run).lower(params, *split).compile().as_text()
 
 
+def check_two_batch_dimensions(name):
+    run, (params, xs, lengths) = problem(name)
+    xs, lengths = xs.reshape(2, 2, 7, 3), lengths.reshape(2, 2)
+    expected = with_gradients(run)(params, xs, lengths)
+    with jax.set_mesh(jax.make_mesh((2,), ("data",), axis_types=(AxisType.Explicit,))):
+        split = [jax.device_put(array, P("data")) for array in (xs, lengths)]
+        assert_close(with_gradients(run)(params, *split), expected, 1e-6)
+
+
+def check_an_explicit_axis_beside(name):
+    run, (params, xs, lengths) = problem(name)
+    expected = with_gradients(run)(params, xs, lengths)
+    axis_types = (AxisType.Auto, AxisType.Explicit)
+    with jax.set_mesh(jax.make_mesh((2, 1), ("batch", "model"), axis_types=axis_types)):
+        assert_close(with_gradients(run)(params, xs, lengths), expected, 1e-6)
+
+
 def check_shard_map(name):
     run, (params, xs, lengths) = problem(name)
     expected = with_gradients(run)(params, xs, lengths)
@@ -82,9 +99,8 @@ def test_parameters_that_differ_on_each_device():
 
 
 def test_on_two_devices():
-    code = (
-        "import test_sharding as t\nfor name in t.CALLS:\n    t.check_explicit_mesh(name)\n    t.check_shard_map(name)"
-    )
+    checks = (check_explicit_mesh, check_two_batch_dimensions, check_an_explicit_axis_beside, check_shard_map)
+    code = "import test_sharding as t\nfor name in t.CALLS:\n" + "\n".join(f"    t.{c.__name__}(name)" for c in checks)
     run_on_devices(code, 2)
 
 

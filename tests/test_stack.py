@@ -100,7 +100,7 @@ def test_dropout_is_between_layers():
         ({"state": (None,)}, "state: expected one for each of 2 layers, got 1"),
         ({"noise": ()}, "noise: expected one for each of 2 layers, got 0"),
         ({"dropout": 0.5}, "key: expected one for dropout, got None"),
-        ({"dropout": 1.5, "key": KEY}, "rate: expected 0 or more and less than 1, got 1.5"),
+        ({"dropout": 1.5, "key": KEY}, "dropout: expected 0 or more and less than 1, got 1.5"),
         ({"merge": "max"}, "merge: expected one of 'concat', 'sum', 'mean', 'product', None, got 'max'"),
         ({"merge": None}, "merge: expected one that makes one array for the next layer, got None"),
     ],

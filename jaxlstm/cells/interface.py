@@ -5,7 +5,9 @@
     z      = cell.project(params, xs)                     for all steps at once: what the inputs alone decide
     state, y = cell.step(params, state, z)                the recurrence, one step
 
-Anything with these four functions runs under `jaxlstm.scan_cell`, with its masks, directions and gradients. A step
+Anything with these four functions runs under `jaxlstm.scan_cell`, with its masks, directions and gradients. They are
+functions of their arguments alone, which may not close over a value that JAX traces: what is trained, or computed
+before, an encoder's outputs say, is a part of the params. Where a step is not valid, they read zeros for x. A step
 that multiplies by its weights through `jaxlstm.products.recurrent_product` trains faster than with `@`.
 """
 
