@@ -230,7 +230,7 @@ def _run(
         xs, mask = over_steps
         state, h_scale, lengths = per_sequence
         if name != "scan":
-            return module_of(name).run(call, params, xs, state, lengths, mask)
+            return module_of(name).run(call, params, xs, state, lengths, mask, h_scale)
         how = Walk(
             activation=call.activation,
             reverse=call.reverse,

@@ -47,6 +47,16 @@ def computes(function: Callable[..., Any], result: Any = None) -> Callable[..., 
     return operation
 
 
+def of_pairs(function: Callable[..., Any]) -> Callable[..., None]:
+    """Of two values of bfloat16 in each operand."""
+
+    def operation(_, warp, __, to, *operands):
+        value = function(*(warp.read(operand, np.uint32).view(ml_dtypes.bfloat16) for operand in operands))
+        warp.write(to, value.view(np.uint32))
+
+    return operation
+
+
 def wide(opcode, warp, _, to, *operands):
     narrow = TYPES[opcode[-1]]
     a, b = (warp.read(operand, narrow).astype(f"{np.dtype(narrow).kind}8") for operand in operands)
@@ -348,6 +358,7 @@ OPERATIONS: dict[str, Callable[..., None]] = {
     "sub": computes(np.subtract),
     "neg": computes(np.negative),
     "mul.wide": wide,
+    "mul.bf16x2": of_pairs(np.multiply),
     "mul": computes(np.multiply),
     "mad.lo": computes(lambda a, b, c: a * b + c),
     "fma": computes(lambda a, b, c: a.astype(np.float64) * b + c),

@@ -89,7 +89,6 @@ def test_a_measured_rule_decides_where_it_applies_and_can_run(monkeypatch):
 
 COMMON = {
     "activation": ({"activation": jax.nn.relu}, "knows no activation but jnp.tanh"),
-    "h_scale": ({"h_scale": jax.ShapeDtypeStruct((32, 128), jnp.float32)}, "takes no h_scale"),
     "unroll": ({"unroll": 4}, "has no loop to unroll, expected unroll=None, got 4"),
     "no-steps": ({"steps": 0}, "needs something to walk over, got batch 32, steps 0, inputs 128"),
     "no-rows": ({"batch": 0}, "needs something to walk over, got batch 0, steps 80, inputs 128"),
@@ -102,6 +101,7 @@ REFUSED = {
         "rocm": ({"platform": "rocm"}, "needs an NVIDIA GPU, the platform is rocm"),
         "float64": ({"dtype": np.float64}, "computes in float32 alone, xs is float64"),
         "bfloat16": ({"dtype": jnp.bfloat16}, "computes in float32 alone, xs is bfloat16"),
+        "h_scale": ({"h_scale": jax.ShapeDtypeStruct((32, 128), jnp.float32)}, "takes no h_scale"),
         "mask": (
             {"mask": jax.ShapeDtypeStruct((32, 80), bool)},
             "knows padding at the right alone: give lengths, not a mask",

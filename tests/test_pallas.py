@@ -66,6 +66,24 @@ def test_two_clusters_of_four_blocks(monkeypatch):
     assert_agrees(problem, {"lengths": np.arange(17) % 4}, True)
 
 
+@pytest.mark.parametrize("hidden", [20, 130])
+def test_a_scaled_hidden_state(hidden):
+    problem = draw((2,), 3, 5, hidden, dtype=jnp.bfloat16, scale=0.2)
+    mask = np.array([[True, False, True], [True, True, True]])
+
+    def squares(run, params, xs, state, h_scale):
+        state, ys = run(params, xs, state, mask=mask, h_scale=h_scale)
+        return jnp.sum(ys**2) + jnp.sum(state.c), ys
+
+    h_scale = jnp.where(problem.h_scale > 1, 1.25, 0).astype(jnp.bfloat16)
+    arguments = problem._replace(h_scale=h_scale)
+    gradient = [jax.grad(partial(squares, each), argnums=(0, 1, 2, 3), has_aux=True) for each in (run, naive.lstm)]
+    with deciding_for("interpreter"):
+        actual = jax.jit(gradient[0])(*arguments)
+    with jax.enable_x64(True):
+        assert_close_by_norm(actual, gradient[1](*wide(arguments)), 2e-2)
+
+
 @pytest.mark.parametrize("hidden", [128, 512])
 @pytest.mark.parametrize("masked", [False, True])
 def test_it_lowers_for_cuda(masked, hidden):

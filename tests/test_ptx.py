@@ -5,6 +5,7 @@ memory; here nothing is left out but time.
 """
 
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -39,25 +40,31 @@ def _nothing_kept():
 Arrays = dict[str, np.ndarray]
 
 
-def draw(hidden: int, batch: int, masked: bool, **shapes: tuple[tuple[int, ...], type]) -> tuple[Arrays, np.ndarray]:
-    """What a kernel is given, and which steps are valid."""
+def draw(
+    hidden: int, batch: int, masked: bool, scaled: bool, **shapes: tuple[tuple[int, ...], type]
+) -> tuple[Arrays, np.ndarray, np.ndarray]:
+    """What a kernel is given, which steps are valid, and the scale of h."""
     rng = np.random.default_rng(0)
     w_h = rng.normal(size=(4, hidden, hidden)) / np.sqrt(hidden)
     drawn = {name: rng.normal(size=shape).astype(dtype) for name, (shape, dtype) in shapes.items()}
     valid = rng.random((STEPS, batch)) < (0.6 if masked else 1)
+    scale = np.where(rng.random((hidden, batch)) < 0.2, 0, 1.25) if scaled else np.ones((hidden, batch))
     given = {"w_h": w_h.astype(jnp.bfloat16), **drawn}
-    return given | ({"valid": valid.astype(np.float32)} if masked else {}), valid
+    given |= {"valid": valid.astype(np.float32)} if masked else {}
+    given |= {"scale": scale.astype(jnp.bfloat16)} if scaled else {}
+    return given, valid, scale.astype(np.float32)
 
 
-def forward(hidden: int, batch: int, reverse: bool, masked: bool) -> tuple[Arrays, Arrays]:
+def forward(hidden: int, batch: int, reverse: bool, masked: bool, scaled: bool) -> tuple[Arrays, Arrays]:
     """By the equations, what a kernel is given and gives back. W_h of each gate is [units, columns]."""
     like, whole = (hidden, batch), (hidden, STEPS, batch)
     shapes = {"z_x": ((4, *whole), np.float32), "h": (like, jnp.bfloat16), "c": (like, np.float32)}
-    given, valid = draw(hidden, batch, masked, **shapes)
+    given, valid, scale = draw(hidden, batch, masked, scaled, **shapes)
     w_h, z_x, h, c = (given[name].astype(np.float32) for name in ("w_h", *shapes))
     hs, coefficients = np.empty(whole, jnp.bfloat16), np.empty((6, *whole), np.float32)
     for t in range(STEPS)[:: -1 if reverse else 1]:
-        z = z_x[:, :, t] + np.einsum("guh,hb->gub", w_h, h)
+        read = (h * scale).astype(jnp.bfloat16).astype(np.float32)
+        z = z_x[:, :, t] + np.einsum("guh,hb->gub", w_h, read)
         i, f, o = (1 / (1 + np.exp(-z[gate])) for gate in (0, 1, 3))
         g = np.tanh(z[2])
         new_c = f * c + i * g
@@ -68,7 +75,7 @@ def forward(hidden: int, batch: int, reverse: bool, masked: bool) -> tuple[Array
     return given, {"hs": hs, "h'": h.astype(jnp.bfloat16), "c'": c, "coefficients": coefficients}
 
 
-def backward(hidden: int, batch: int, reverse: bool, masked: bool) -> tuple[Arrays, Arrays]:
+def backward(hidden: int, batch: int, reverse: bool, masked: bool, scaled: bool) -> tuple[Arrays, Arrays]:
     """By the transposed rule of `jaxlstm.recurrence`, what a kernel is given and gives back."""
     like, whole = (hidden, batch), (hidden, STEPS, batch)
     shapes = {
@@ -77,7 +84,7 @@ def backward(hidden: int, batch: int, reverse: bool, masked: bool) -> tuple[Arra
         "d_c": (like, np.float32),
         "d_hs": (whole, jnp.bfloat16),
     }
-    given, valid = draw(hidden, batch, masked, **shapes)
+    given, valid, scale = draw(hidden, batch, masked, scaled, **shapes)
     w_h, (*by_z, by_c, by_h), d_h, d_c, d_hs = (given[name].astype(np.float32) for name in ("w_h", *shapes))
     d_zs = np.empty((4, *whole), jnp.bfloat16)
     for t in range(STEPS)[:: 1 if reverse else -1]:
@@ -85,41 +92,62 @@ def backward(hidden: int, batch: int, reverse: bool, masked: bool) -> tuple[Arra
         new_d_c = d_c + by_h[:, t] * d_h
         d_z = [by[:, t] * (d_h if gate == 3 else new_d_c) for gate, by in enumerate(by_z)]
         d_zs[:, :, t] = np.where(valid[t], d_z, 0)
-        product = np.einsum("ghu,gub->hb", w_h, d_zs[:, :, t].astype(np.float32))
+        product = scale * np.einsum("ghu,gub->hb", w_h, d_zs[:, :, t].astype(np.float32))
         d_h, d_c = np.where(valid[t], product, d_h), np.where(valid[t], by_c[:, t] * new_d_c, d_c)
     return given, {"d_z": d_zs, "d_h'": d_h.astype(jnp.bfloat16), "d_c'": d_c}
 
 
 # The arrays in the order in which a kernel first uses them, which is that of its parameters.
 ORDERS = {
-    "forward": ["w_h", "h", "c", "z_x", "valid", "hs", "coefficients", "h'", "c'"],
-    "backward": ["w_h", "d_h", "d_c", "coefficients", "d_hs", "valid", "d_z", "d_h'", "d_c'"],
+    "forward": ["w_h", "scale", "h", "c", "z_x", "valid", "hs", "coefficients", "h'", "c'"],
+    "backward": ["w_h", "scale", "d_h", "d_c", "coefficients", "d_hs", "valid", "d_z", "d_h'", "d_c'"],
 }
-CASES = {  # H, B, sequences of a block, which kernel, reverse, whether steps are masked, whether a gradient follows
-    "one group": (64, 32, 16, "forward", True, True, True),
-    "one group back": (64, 32, 16, "backward", False, True, True),
-    "two groups": (128, 32, 16, "forward", False, False, False),
-    "two groups back": (128, 32, 16, "backward", True, False, True),
-    "more rows": (128, 64, 32, "forward", False, True, True),
-    "more rows back": (128, 64, 32, "backward", False, True, True),
-    "two blocks": (128, 16, 16, "forward", False, False, True),
-    "four blocks": (256, 32, 16, "forward", True, True, False),
-    "four blocks back": (256, 32, 16, "backward", False, False, True),
-    "six blocks": (384, 16, 16, "forward", False, True, True),
-    "six blocks back": (384, 16, 16, "backward", True, True, True),
-    "eight blocks": (512, 16, 16, "forward", True, False, True),
-    "eight blocks back": (512, 16, 16, "backward", False, True, True),
+
+
+class Case(NamedTuple):
+    """One compiled kernel."""
+
+    hidden: int
+    batch: int
+    which: str
+    rows: int = 16
+    reverse: bool = False
+    masked: bool = True
+    scaled: bool = False
+    linearised: bool = True  # whether a gradient follows
+
+
+CASES = {
+    "one group": Case(64, 32, "forward", reverse=True),
+    "one group back": Case(64, 32, "backward"),
+    "two groups": Case(128, 32, "forward", masked=False, linearised=False),
+    "two groups back": Case(128, 32, "backward", reverse=True, masked=False),
+    "two groups scaled": Case(128, 32, "forward", scaled=True),
+    "two groups scaled back": Case(128, 32, "backward", scaled=True),
+    "more rows": Case(128, 64, "forward", rows=32),
+    "more rows back": Case(128, 64, "backward", rows=32),
+    "two blocks": Case(128, 16, "forward", masked=False),
+    "four blocks": Case(256, 32, "forward", reverse=True, linearised=False),
+    "four blocks back": Case(256, 32, "backward", masked=False),
+    "four blocks scaled": Case(256, 16, "forward", scaled=True),
+    "four blocks scaled back": Case(256, 16, "backward", scaled=True),
+    "six blocks": Case(384, 16, "forward"),
+    "six blocks back": Case(384, 16, "backward", reverse=True),
+    "eight blocks": Case(512, 16, "forward", reverse=True, masked=False),
+    "eight blocks back": Case(512, 16, "backward"),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_what_an_h100_would_compute(case, monkeypatch):
-    hidden, batch, rows, which, reverse, masked, linearised = CASES[case]
     kernels = cluster if "blocks" in case else one_block
-    given, expected = {"forward": forward, "backward": backward}[which](hidden, batch, reverse, masked)
+    hidden, batch, which, rows, reverse, masked, scaled, linearised = CASES[case]
+    given, expected = {"forward": forward, "backward": backward}[which](hidden, batch, reverse, masked, scaled)
     if not linearised:
         del expected["coefficients"]
-    launch = partial(getattr(kernels.KERNELS, which), Options(rows, reverse, False), [*expected.values()])
+    launch = partial(
+        getattr(kernels.KERNELS, which), Options(rows, reverse, masked, scaled, interpreted=False), [*expected.values()]
+    )
     monkeypatch.setenv("MOSAIC_GPU_DUMP_PTX", "1")
     with said() as lines:
         compiled_for_h100(launch, [*given.values()])

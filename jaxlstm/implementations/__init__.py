@@ -10,9 +10,9 @@ A call names one of them (`lstm(implementation=)`), or a block of code prefers s
 measurements decides. The two kernels are imported where they are asked for. Each module has
 
     refusal(call) -> str | None      why it cannot run the call, or None
-    run(call, params, xs, state, lengths, mask) -> (LSTMState, hs)
+    run(call, params, xs, state, lengths, mask, h_scale) -> (LSTMState, hs)
 
-with xs [T, B, D], the state [B, H], lengths [B] or None, mask [T, B] or None, and hs [T, B, H].
+with xs [T, B, D], the state [B, H], lengths [B], mask [T, B] and h_scale [B, H] or None, and hs [T, B, H].
 """
 
 from jaxlstm.implementations.choice import (

@@ -103,8 +103,6 @@ def kernel_refusal(call: Call) -> str | None:
     """What neither kernel can do."""
     if call.activation is not jnp.tanh:
         return "knows no activation but jnp.tanh"
-    if call.scaled:
-        return "takes no h_scale"
     if call.unroll is not None:
         return f"has no loop to unroll, expected unroll=None, got {call.unroll}"
     if call.devices > 1:

@@ -41,13 +41,21 @@ def refusal(call: Call) -> str | None:
         return f"computes in float32 alone, xs is {call.dtype}"
     if call.masking == "mask":
         return "knows padding at the right alone: give lengths, not a mask"
+    if call.scaled:
+        return "takes no h_scale"
     if (precision := _precision()) not in PRECISIONS:
         return f"multiplies in float32 or tensorfloat32, jax_default_matmul_precision is {precision!r}"
     return kernel_refusal(call)
 
 
 def run(
-    call: Call, params: LSTMParams, xs: Array, state: LSTMState, lengths: Array | None, mask: Array | None
+    call: Call,
+    params: LSTMParams,
+    xs: Array,
+    state: LSTMState,
+    lengths: Array | None,
+    mask: Array | None,
+    h_scale: Array | None,
 ) -> tuple[LSTMState, Array]:
     """See `jaxlstm.implementations`."""
     from jax.experimental import rnn

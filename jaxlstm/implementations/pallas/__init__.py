@@ -48,13 +48,19 @@ def refusal(call: Call) -> str | None:
 
 
 def run(
-    call: Call, params: LSTMParams, xs: Array, state: LSTMState, lengths: Array | None, mask: Array | None
+    call: Call,
+    params: LSTMParams,
+    xs: Array,
+    state: LSTMState,
+    lengths: Array | None,
+    mask: Array | None,
+    h_scale: Array | None,
 ) -> tuple[LSTMState, Array]:
     """See `jaxlstm.implementations`."""
-    params, xs, state = guarded(NAME, (params, xs, state))
+    params, xs, state, h_scale = guarded(NAME, (params, xs, state, h_scale))
     alone = call.hidden <= one_block.MOST_HIDDEN
     rows = 32 if alone and call.batch > 16 * MULTIPROCESSORS else 16
-    options = Options(rows, call.reverse, call.platform == "interpreter")
+    options = Options(rows, call.reverse, mask is not None, call.scaled, call.platform == "interpreter")
     more_rows = -call.batch % rows  # padding: all zero, and stays zero
     more_units = -call.hidden % (one_block if alone else cluster).UNITS
     weights = LSTMParams(
@@ -64,8 +70,9 @@ def run(
     )
     by_features = LSTMState(*(_padded(leaf.T, (more_units, more_rows)) for leaf in state))
     valid = None if mask is None else _padded(mask.astype(jnp.float32), (0, more_rows))
+    scale = None if h_scale is None else _padded(h_scale.T, (more_units, more_rows))
     kernels = (one_block if alone else cluster).KERNELS
-    new, hs = recurrence(kernels, options, weights, _padded(xs, (0, more_rows, 0)), by_features, valid)
+    new, hs = recurrence(kernels, options, weights, _padded(xs, (0, more_rows, 0)), by_features, valid, scale)
     new, hs = jax.tree.map(lambda leaf: leaf[: call.hidden, ..., : call.batch], (new, hs))
     return guarded(NAME, (LSTMState(*(leaf.T for leaf in new)), jnp.moveaxis(hs, 0, -1)))
 

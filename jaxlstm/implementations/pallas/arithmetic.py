@@ -26,6 +26,11 @@ def step_back(by: tuple[Array, ...], d_h: Array, d_c: Array) -> tuple[tuple[Arra
     return (by_i * d_c, by_f * d_c, by_g * d_c, by_o * d_h), by_c * d_c
 
 
+def scaled(h: Array, scale: Array | None) -> Array:
+    """h [64, N] times its scale, in the dtype of h."""
+    return h if scale is None else (h.astype(jnp.float32) * scale).astype(h.dtype)
+
+
 def where(valid: Array | None, new: Array, old: Array) -> Array:
     """`new` where the step is valid."""
     return new if valid is None else jnp.where(valid, new, old)

@@ -18,10 +18,10 @@ from jax import Array, lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
-from jaxlstm.implementations.pallas.arithmetic import GROUP_UNITS, advance, step_back, where
+from jaxlstm.implementations.pallas.arithmetic import GROUP_UNITS, advance, scaled, step_back, where
 from jaxlstm.implementations.pallas.interface import Kernels, Options, interpreter
 from jaxlstm.implementations.pallas.mailbox import Mailbox, boxes
-from jaxlstm.implementations.pallas.memory import load_weights, read, read_valid, step_at, swizzled, write
+from jaxlstm.implementations.pallas.memory import Extras, load_weights, read, step_at, swizzled, write
 from jaxlstm.implementations.pallas.products import accumulated
 
 MOST_HIDDEN = 512  # eight blocks: no larger cluster runs on every GPU
@@ -66,10 +66,11 @@ def _forward(options: Options, out_types: list, w_h: Array, *inputs: Array) -> A
 
 def _forward_kernel(place, w_h, inputs, outputs):
     options, mail, units, rows = place.options, place.mail, place.units, place.rows
-    z_x, h_0, c_0, *valid = inputs
+    z_x, h_0, c_0, *extras = inputs
     hs, h_last, c_last, *coefficients = outputs
     steps, dtype = hs.shape[1], hs.dtype
     handed = place.own("handed")
+    extra = Extras(options, extras, units, rows)
 
     def products(group):
         """A function from h, the parts of a box, to the group's share of z; its weights are read now."""
@@ -105,9 +106,10 @@ def _forward_kernel(place, w_h, inputs, outputs):
         lax.fori_loop(0, steps, step, read_z(HELPER, 0))
 
     def take_steps():
-        product = products(CELL)
+        product, scale = products(CELL), extra.scale()
 
         def post(h, turn):
+            h = scaled(h, scale)
             for to in range(place.members):
                 mail.post(h, turn, place.member, to)
 
@@ -116,7 +118,7 @@ def _forward_kernel(place, w_h, inputs, outputs):
             t = step_at(options, s, steps)
             all_h = mail.collect(s, arm=True)
             ahead = read_z(CELL, s + 1)
-            is_valid = read_valid(options, valid, t, rows)
+            is_valid = extra.valid(t)
             z = tuple(a + b for a, b in zip(z, product(all_h), strict=True))
             plgpu.barrier_wait(place.ready(s))
             h, c, by = advance((*z, handed[0], handed[1]), c_old)
@@ -193,10 +195,11 @@ def _rows(place: Place, w_h: Any, group: int) -> dict[int, list]:
 
 def _backward_kernel(place, w_h, inputs, outputs):
     options, mail, units, rows = place.options, place.mail, place.units, place.rows
-    by_step, d_h_last, d_c_last, d_hs, *valid = inputs
+    by_step, d_h_last, d_c_last, d_hs, *extras = inputs
     d_z_all, d_h_0, d_c_0 = outputs
     steps, dtype = d_hs.shape[1], d_hs.dtype
     d_z_shared = place.own("d_z")
+    extra = Extras(options, extras, units, rows)
 
     def products(group):
         """A function that posts the group's share of dh, each tile to the block whose units it is."""
@@ -224,12 +227,12 @@ def _backward_kernel(place, w_h, inputs, outputs):
         lax.fori_loop(0, steps, step, ())
 
     def take_steps():
-        post_products = products(CELL)
+        post_products, scale = products(CELL), extra.scale()
 
         def read_step(s):
             t = steps - 1 - step_at(options, jnp.minimum(s, steps - 1), steps)
             by = tuple(read(options, by_step, (number, units, t, rows)) for number in range(6))
-            return by, read(options, d_hs, (units, t, rows)), read_valid(options, valid, t, rows)
+            return by, read(options, d_hs, (units, t, rows)), extra.valid(t)
 
         def step(s, carry):
             d_h, d_c, (by, d_y, is_valid) = carry
@@ -246,7 +249,7 @@ def _backward_kernel(place, w_h, inputs, outputs):
             post_products(s)
             box = mail.collect(s, arm=True)
             product = sum((box[sender] for sender in range(1, place.members)), box[0])
-            return where(is_valid, product, d_h), where(is_valid, d_c_old, d_c), ahead
+            return where(is_valid, scaled(product, scale), d_h), where(is_valid, d_c_old, d_c), ahead
 
         start = (
             read(options, d_h_last, (units, rows)).astype(jnp.float32),

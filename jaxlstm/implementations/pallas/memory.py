@@ -45,11 +45,27 @@ def load_weights(options: Options, w: Any, index: tuple) -> Any:
     return read(options, w, index, plgpu.Layout.WGMMA)
 
 
-def read_valid(options: Options, valid: Sequence[Any], t: Array, rows: Any) -> Array | None:
-    """Booleans [64, N] of a step from the one array that `valid` holds, or None where it is empty: every step is."""
-    if not valid:
-        return None
-    return lax.broadcast_in_dim(read(options, valid[0], (t, rows)), (GROUP_UNITS, options.rows), (1,)) > 0
+class Extras:
+    """What is there for some calls only, in the memory of the device: which steps are valid, and the scale of h."""
+
+    def __init__(self, options: Options, refs: Sequence[Any], units: Any, rows: Any):
+        refs = list(refs)
+        self._options, self._units, self._rows = options, units, rows
+        self._valid = refs.pop(0) if options.masked else None
+        self._scale = refs.pop(0) if options.scaled else None
+
+    def valid(self, t: Array) -> Array | None:
+        """Booleans [64, N] of a step, or None: every step is."""
+        if self._valid is None:
+            return None
+        valid = read(self._options, self._valid, (t, self._rows))
+        return lax.broadcast_in_dim(valid, (GROUP_UNITS, self._options.rows), (1,)) > 0
+
+    def scale(self) -> Array | None:
+        """[64, N] in float32, or None: every h is what it is."""
+        if self._scale is None:
+            return None
+        return read(self._options, self._scale, (self._units, self._rows)).astype(jnp.float32)
 
 
 def swizzled(options: Options, dtype: Any) -> tuple:

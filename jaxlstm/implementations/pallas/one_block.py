@@ -15,9 +15,9 @@ from jax import Array, lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
-from jaxlstm.implementations.pallas.arithmetic import GROUP_UNITS, advance, step_back, where
+from jaxlstm.implementations.pallas.arithmetic import GROUP_UNITS, advance, scaled, step_back, where
 from jaxlstm.implementations.pallas.interface import Kernels, Options, interpreter
-from jaxlstm.implementations.pallas.memory import load_weights, read, read_valid, step_at, swizzled, write
+from jaxlstm.implementations.pallas.memory import Extras, load_weights, read, step_at, swizzled, write
 from jaxlstm.implementations.pallas.products import accumulated
 
 MOST_HIDDEN = 128  # two groups: 4 * 64 * H weights of two bytes are half of a group's registers
@@ -45,18 +45,20 @@ def _forward(options: Options, out_types: list, w_h: Array, *inputs: Array) -> A
 
 
 def _forward_kernel(options, block, inputs, outputs):
-    z_x, h_0, c_0, *valid = inputs
+    z_x, h_0, c_0, *extras = inputs
     hs, h_last, c_last, *coefficients = outputs
     units, rows = block.units, block.rows
     steps = hs.shape[1]
+    extra = Extras(options, extras, units, rows)
+    scale = extra.scale()
 
     def read_step(s):
         t = step_at(options, s, steps)
         z = tuple(read(options, z_x, (gate, units, t, rows)) for gate in range(4))
-        return z, read_valid(options, valid, t, rows)
+        return z, extra.valid(t)
 
     h = read(options, h_0, (units, rows))
-    block.shared[0, units] = h
+    block.shared[0, units] = scaled(h, scale)
     block.meet()
 
     def step(s, carry):
@@ -71,7 +73,7 @@ def _forward_kernel(options, block, inputs, outputs):
         products = accumulated(options, 4, multiply)
         h, c, by = advance(tuple(a + b for a, b in zip(z, products, strict=True)), c_old)
         h, c = where(is_valid, h.astype(hs.dtype), h_old), where(is_valid, c, c_old)
-        block.shared[1 - buffer, units] = h
+        block.shared[1 - buffer, units] = scaled(h, scale)
         t = step_at(options, s, steps)
         write(options, hs, (units, t, rows), h)
         if coefficients:
@@ -90,15 +92,17 @@ def _backward(options: Options, out_types: list, w_h: Array, *inputs: Array) -> 
 
 
 def _backward_kernel(options, block, inputs, outputs):
-    coefficients, d_h_last, d_c_last, d_hs, *valid = inputs
+    coefficients, d_h_last, d_c_last, d_hs, *extras = inputs
     d_z_all, d_h_0, d_c_0 = outputs
     units, rows = block.units, block.rows
     steps = d_hs.shape[1]
+    extra = Extras(options, extras, units, rows)
+    scale = extra.scale()
 
     def read_step(s):
         t = steps - 1 - step_at(options, s, steps)
         by = tuple(read(options, coefficients, (number, units, t, rows)) for number in range(6))
-        return by, read(options, d_hs, (units, t, rows)).astype(jnp.float32), read_valid(options, valid, t, rows)
+        return by, read(options, d_hs, (units, t, rows)).astype(jnp.float32), extra.valid(t)
 
     def step(s, carry):
         d_h, d_c, (by, d_y, is_valid) = carry
@@ -118,7 +122,7 @@ def _backward_kernel(options, block, inputs, outputs):
                 plgpu.wgmma(accumulator, block.weights[gate], block.shared.at[buffer, gate])
 
         (product,) = accumulated(options, 1, multiply)
-        return where(is_valid, product, d_h), where(is_valid, d_c_old, d_c), ahead
+        return where(is_valid, scaled(product, scale), d_h), where(is_valid, d_c_old, d_c), ahead
 
     start = (
         read(options, d_h_last, (units, rows)).astype(jnp.float32),

@@ -13,26 +13,32 @@ from jax import Array
 from jaxlstm.cell import LSTMParams, LSTMState
 from jaxlstm.implementations.pallas.interface import Kernels, Options
 
-# w_x [D, 4, H], w_h [H, 4, H], b [4, H]; xs [T, B, D]; h and c [H, B]; valid [T, B] in float32, or None; hs [H, T, B],
-# the coefficients [6, H, T, B] and dz [4, H, T, B].
+# w_x [D, 4, H], w_h [H, 4, H], b [4, H]; xs [T, B, D]; h and c [H, B]; valid [T, B] in float32 and scale [H, B], or
+# None; hs [H, T, B], the coefficients [6, H, T, B] and dz [4, H, T, B].
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def recurrence(
-    kernels: Kernels, options: Options, params: LSTMParams, xs: Array, state: LSTMState, valid: Array | None
+    kernels: Kernels,
+    options: Options,
+    params: LSTMParams,
+    xs: Array,
+    state: LSTMState,
+    valid: Array | None,
+    scale: Array | None,
 ) -> tuple[LSTMState, Array]:
     """The state after the walk, and hs."""
-    new, hs, _ = _forward(kernels, options, params, xs, state, valid, linearise=False)
+    new, hs, _ = _forward(kernels, options, params, xs, state, valid, scale, linearise=False)
     return new, hs
 
 
-def _recurrence_fwd(kernels, options, params, xs, state, valid):
-    new, hs, coefficients = _forward(kernels, options, params, xs, state, valid, linearise=True)
-    return (new, hs), (params, xs, state.h, valid, hs, coefficients)
+def _recurrence_fwd(kernels, options, params, xs, state, valid, scale):
+    new, hs, coefficients = _forward(kernels, options, params, xs, state, valid, scale, linearise=True)
+    return (new, hs), (params, xs, state.h, valid, scale, hs, coefficients)
 
 
 def _recurrence_bwd(kernels, options, saved, cotangents):
-    params, xs, h, valid, hs, coefficients = saved
+    params, xs, h, valid, scale, hs, coefficients = saved
     d_state, d_hs = cotangents
     _, hidden, steps, batch = coefficients.shape
     out_types = [
@@ -41,25 +47,29 @@ def _recurrence_bwd(kernels, options, saved, cotangents):
         jax.ShapeDtypeStruct((hidden, batch), jnp.float32),  # dc
     ]
     w_h = jnp.transpose(params.w_h, (1, 0, 2))  # of each gate, the rows as they are
-    d_z, d_h, d_c = kernels.backward(options, out_types, w_h, coefficients, *d_state, d_hs, *_if_any(valid))
+    d_z, d_h, d_c = kernels.backward(options, out_types, w_h, coefficients, *d_state, d_hs, *_if_any(valid, scale))
     earlier = jnp.concatenate([hs[:, 1:], h[:, None]] if options.reverse else [h[:, None], hs[:, :-1]], axis=1)
 
     def product(subscripts: str, *arrays: Array) -> Array:
         return jnp.einsum(subscripts, *arrays, preferred_element_type=jnp.float32).astype(xs.dtype)
 
+    read = earlier if scale is None else earlier * scale[:, None]
     d_params = LSTMParams(
         product("tbd,gutb->dgu", xs, d_z),
-        product("htb,gutb->hgu", earlier, d_z),
+        product("htb,gutb->hgu", read, d_z),
         jnp.sum(d_z, axis=(2, 3), dtype=jnp.float32).astype(xs.dtype),
     )
-    d_valid = jax.tree.map(jnp.zeros_like, valid)
-    return d_params, product("gutb,dgu->tbd", d_z, params.w_x), LSTMState(d_h, d_c), d_valid
+    d_valid, d_scale = jax.tree.map(jnp.zeros_like, valid), None
+    if scale is not None:  # where nobody asks for it XLA drops it
+        d_read = jnp.einsum("hgu,gutb->htb", params.w_h, d_z, preferred_element_type=jnp.float32)
+        d_scale = jnp.sum(d_read * earlier, axis=1).astype(scale.dtype)
+    return d_params, product("gutb,dgu->tbd", d_z, params.w_x), LSTMState(d_h, d_c), d_valid, d_scale
 
 
 recurrence.defvjp(_recurrence_fwd, _recurrence_bwd)
 
 
-def _forward(kernels, options, params, xs, state, valid, *, linearise):
+def _forward(kernels, options, params, xs, state, valid, scale, *, linearise):
     z_x = jnp.einsum("dgu,tbd->gutb", params.w_x, xs, preferred_element_type=jnp.float32)
     z_x += params.b.astype(jnp.float32)[:, :, None, None]
     _, hidden, steps, batch = z_x.shape
@@ -71,9 +81,9 @@ def _forward(kernels, options, params, xs, state, valid, *, linearise):
     if linearise:
         out_types.append(jax.ShapeDtypeStruct((6, hidden, steps, batch), jnp.float32))
     w_h = jnp.transpose(params.w_h, (1, 2, 0))  # of each gate, the columns as rows
-    hs, h, c, *coefficients = kernels.forward(options, out_types, w_h, z_x, *state, *_if_any(valid))
+    hs, h, c, *coefficients = kernels.forward(options, out_types, w_h, z_x, *state, *_if_any(valid, scale))
     return LSTMState(h, c), hs, coefficients[0] if linearise else None
 
 
-def _if_any(valid: Array | None) -> list[Array]:
-    return [] if valid is None else [valid]
+def _if_any(*extras: Array | None) -> list[Array]:
+    return [extra for extra in extras if extra is not None]
