@@ -75,7 +75,7 @@ def advance(gates: Gates, state: LSTMState, activation: Activation = jnp.tanh) -
 def preactivations(params: LSTMParams, state: LSTMState, x: Array) -> Array:
     """z [..., 4H], from the input x [..., D] and the previous state."""
     z = product(x, params.w_x) + product(state.h, params.w_h)
-    return z + jnp.broadcast_to(params.b, z.shape)
+    return z + jnp.broadcast_to(params.b.astype(z.dtype), z.shape)
 
 
 def lstm_cell(
@@ -100,7 +100,7 @@ def product(x: Array, w: Array) -> Array:
 
 def cell_dtype(dtype: DTypeLike) -> jnp.dtype:
     """The dtype of gates and cell state beside a hidden state of `dtype`: at least float32."""
-    return jnp.promote_types(jax.dtypes.canonicalize_dtype(dtype), jnp.float32)
+    return jnp.dtype(jnp.float64 if jax.dtypes.canonicalize_dtype(dtype) == jnp.float64 else jnp.float32)
 
 
 def zero_state(batch_shape: tuple[int, ...], hidden_size: int, dtype: DTypeLike = jnp.float32) -> LSTMState:

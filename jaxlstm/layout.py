@@ -87,7 +87,9 @@ def _checked_lengths(lengths: ArrayLike, layout: Layout) -> Array:
 def flat_mask(layout: Layout, lengths: Array | None, mask: Array | None) -> Array | None:
     """[T, B], True where a step is valid; None where every step is."""
     if lengths is not None:
-        return jnp.arange(layout.steps)[:, None] < lengths.reshape(layout.batch)[None]
+        return jnp.arange(layout.steps, dtype=jnp.int32)[:, None] < lengths.reshape(layout.batch)[None].astype(
+            jnp.int32
+        )
     return None if mask is None else flat_steps(layout, mask)
 
 
@@ -106,8 +108,8 @@ def flipped(xs: Array, lengths: ArrayLike | None = None) -> Array:
     """The first `lengths` [...] steps of xs [..., T, N] in the opposite order, the others in place; None: all."""
     if lengths is None:
         return jnp.flip(xs, axis=-2)
-    steps = jnp.arange(xs.shape[-2])
-    lengths = jnp.clip(jnp.asarray(lengths), 0, xs.shape[-2])[..., None]
+    steps = jnp.arange(xs.shape[-2], dtype=jnp.int32)
+    lengths = jnp.clip(jnp.asarray(lengths).astype(jnp.int32), 0, xs.shape[-2])[..., None]
     source = jnp.where(steps < lengths, lengths - 1 - steps, steps)
     # Said to be a permutation, so that its transpose need not add.
     permuted = jnp.vectorize(

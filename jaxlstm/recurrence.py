@@ -76,7 +76,7 @@ def _forward(walk, params, xs, state, mask, h_scale, *, linearise):
     def advanced(state: LSTMState, z_x: Array, linearise: bool) -> tuple[LSTMState, Coefficients | None]:
         z = z_x + product(scaled(state.h, h_scale), params.w_h)
         # Added here the bias joins a pass over the gates; outside of the loop it would be a pass of its own.
-        z += jnp.broadcast_to(params.b, z.shape)
+        z += jnp.broadcast_to(params.b.astype(z.dtype), z.shape)
         gate = gates(z, walk.activation)
         new = advance(gate, state, walk.activation)
         return new, _coefficients(gate, z, state, new, walk.activation) if linearise else None
@@ -137,7 +137,7 @@ def _recurrence_jvp(walk, primals, tangents):
         if not isinstance(d_params.w_h, SymbolicZero):
             d_z += over_steps(product_of_columns, scaled(h_prev, h_scale), d_params.w_h)
         if not isinstance(d_params.b, SymbolicZero):
-            d_z += jnp.broadcast_to(d_params.b, d_z.shape)
+            d_z += jnp.broadcast_to(d_params.b.astype(d_z.dtype), d_z.shape)
         if h_scale is not None and not isinstance(d_h_scale, SymbolicZero):
             d_z += over_steps(product, h_prev * d_h_scale[None], params.w_h)
         return d_z

@@ -101,6 +101,23 @@ def test_narrow_dtypes(name, dtype):
         assert_close_by_norm(actual, want, 3e-2)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, jnp.float16, jnp.bfloat16])
+@pytest.mark.parametrize("name", [*CELLS, "stepped lstm"])
+def test_no_dtype_is_promoted_in_silence(name, dtype):
+    cell = STEPPED_LSTM if name == "stepped lstm" else CELLS[name][0]
+    problem = draw(name.removeprefix("stepped "), dtype=dtype)
+    with jax.numpy_dtype_promotion("strict"):
+
+        def total(params, xs):
+            lengths = np.array([7, 3, 0], np.uint8)
+            (state, ys), _ = scan_cell(cell, params, xs, lengths=lengths, resets=RESETS), scan_cell(cell, params, xs)
+            return jnp.sum(ys) + jnp.sum(state.h)
+
+        jax.make_jaxpr(jax.grad(total, argnums=(0, 1)))(problem.params, problem.xs)
+        jax.make_jaxpr(partial(jax.jvp, total))((problem.params, problem.xs), (problem.params, problem.xs))
+        cell.init(jax.random.key(0), 5, 4, dtype=dtype)
+
+
 @pytest.mark.parametrize("name", CELLS)
 def test_derivatives_against_differences(name):
     problem = draw(name, (2,), steps=4)

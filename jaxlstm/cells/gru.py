@@ -59,7 +59,7 @@ def step(params: GRUParams, state: GRUState, z: Array, h_scale: Array | None = N
     v_r, v_u, v_n = jnp.split(recurrent_product(state.h, params.w_h, h_scale), 3, axis=-1)
     r, u = jax.nn.sigmoid(z_r + v_r), jax.nn.sigmoid(z_u + v_u)
     n = jnp.tanh(z_n + r * total(kept(v_n), params.b_n))
-    h = ((1 - u) * n + u * state.h).astype(state.h.dtype)
+    h = ((1 - u) * n + u * state.h.astype(u.dtype)).astype(state.h.dtype)
     return GRUState(h), h
 
 

@@ -50,7 +50,7 @@ def init(
 def step(params: PeepholeParams, state: LSTMState, z: Array, h_scale: Array | None = None) -> tuple[LSTMState, Array]:
     """One step from the projected input [..., 4H]."""
     z_i, z_f, z_g, z_o = jnp.split(recurrent_product(state.h, params.w_h, h_scale, (z, params.b)), 4, axis=-1)
-    p_i, p_f, p_o = (jnp.broadcast_to(p, state.c.shape) for p in jnp.split(params.p, 3))
+    p_i, p_f, p_o = (jnp.broadcast_to(p, state.c.shape) for p in jnp.split(params.p.astype(state.c.dtype), 3))
     i = jax.nn.sigmoid(z_i + p_i * state.c)
     f = jax.nn.sigmoid(z_f + p_f * state.c)
     c = f * state.c + i * jnp.tanh(z_g)
