@@ -22,12 +22,13 @@ class Agreement(NamedTuple):
     shape: Shape
     masking: str = "none"  # "lengths" (one of them zero), "holes" or "none"
     reverse: bool = False
+    scaled: bool = False  # with an h_scale
 
     @property
     def name(self) -> str:
         """In a word or two."""
-        direction = " reverse" if self.reverse else ""
-        return f"correct {self.implementation} {self.dtype} H={self.shape.hidden} {self.masking}{direction}"
+        more = " reverse" * self.reverse + " scaled" * self.scaled
+        return f"correct {self.implementation} {self.dtype} H={self.shape.hidden} {self.masking}{more}"
 
 
 def agreements(tiny: bool) -> Iterator[Agreement]:
@@ -36,6 +37,7 @@ def agreements(tiny: bool) -> Iterator[Agreement]:
     ragged = (("none", False), ("lengths", False), ("holes", False), ("lengths", True), ("holes", True))
     for masking, reverse in ragged:
         yield Agreement("pallas", "bfloat16", small, masking, reverse)
+    yield Agreement("pallas", "bfloat16", small, "lengths", scaled=True)
     yield Agreement("pallas", "float16", middle)
     yield Agreement("pallas", "bfloat16", small._replace(hidden=25))
     yield Agreement("pallas", "bfloat16", middle._replace(batch=67, steps=200))
@@ -43,6 +45,7 @@ def agreements(tiny: bool) -> Iterator[Agreement]:
         yield Agreement("pallas", "bfloat16", small._replace(hidden=256))
         yield Agreement("pallas", "bfloat16", small._replace(hidden=512), "holes", True)
         yield Agreement("pallas", "float16", small._replace(hidden=300, steps=200), "lengths", True)
+        yield Agreement("pallas", "bfloat16", small._replace(hidden=512), "holes", scaled=True)
     for masking, reverse in ragged:
         if masking != "holes":
             yield Agreement("cudnn", "float32", small, masking, reverse)
@@ -68,7 +71,7 @@ def draw(shape: Shape, dtype: str) -> tuple[LSTMParams, jax.Array, LSTMState, An
 
 def agree(agreement: Agreement) -> dict[str, Any]:
     """The largest distance by norm over all outputs, and over all gradients."""
-    implementation, dtype, shape, masking, reverse = agreement
+    implementation, dtype, shape, masking, reverse, scaled = agreement
     *arrays, cotangents = draw(shape, dtype)
     rng = np.random.default_rng(1)
     options: dict[str, Any] = {"reverse": reverse}
@@ -76,6 +79,8 @@ def agree(agreement: Agreement) -> dict[str, Any]:
         options["lengths"] = np.append(rng.integers(1, shape.steps, shape.batch - 1), 0)
     if masking == "holes":
         options["mask"] = rng.random((shape.batch, shape.steps)) < 0.7
+    if scaled:
+        options["h_scale"] = np.where(rng.random((shape.batch, shape.hidden)) < 0.2, 0, 1.25).astype(np.float32)
 
     def both(implementation: str, arrays: Any, cotangents: Any) -> Any:
         run = partial(lstm, implementation=implementation, **options)
