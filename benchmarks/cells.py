@@ -114,9 +114,7 @@ def against_flax(name: str, shape: Shape, options: Options) -> list[dict[str, An
 
 def training_step(name: str, regularisation: str | None, problem: Problem) -> Callable[[], Any]:
     """A step of one cell, compiled; the key of the masks is an argument."""
-    cell, rates = CELLS[name].cell, dict(REGULARISATIONS.get(regularisation or "", {}))
-    if name == "gru":  # which has nothing but h
-        rates.pop("zoneout_c", None)
+    cell = CELLS[name].cell
 
     @partial(jax.value_and_grad, argnums=(0, 1))
     def loss(params, xs, d_ys, key):
@@ -124,6 +122,9 @@ def training_step(name: str, regularisation: str | None, problem: Problem) -> Ca
         if regularisation == "weight drop":
             params = weight_drop(key, RATE, params)
         elif regularisation is not None:
+            rates = REGULARISATIONS[regularisation]
+            if name == "gru":  # which has nothing but h
+                rates = {rate: value for rate, value in rates.items() if rate != "zoneout_c"}
             noise = draw_noise(key, cell, params, xs.shape[:1], xs.shape[1], **rates)
         return jnp.vdot(scan_cell(cell, params, xs, noise=noise)[1], d_ys)
 

@@ -35,8 +35,9 @@ class Stream(NamedTuple):
     """One epoch after the other, from the host."""
 
     steps: int  # batches in an epoch
-    # key -> the batches of one epoch, as NumPy arrays; with several processes, this one's rows of each
-    epoch: Callable[[Array], Iterator[Any]]  # which may fill the same arrays again for each batch
+    # key -> the batches of one epoch, as NumPy arrays, which may be the same ones filled again; with several processes,
+    # this one's rows of each
+    epoch: Callable[[Array], Iterator[Any]]
 
 
 def generated(draw: Callable[[Array], Any], steps: int) -> Batches:

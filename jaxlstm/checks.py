@@ -11,10 +11,12 @@ from jax import Array
 
 def check_at_least(name: str, value: int | None, least: int) -> None:
     """For a whole number that is given, not None."""
-    if value is not None and not (isinstance(value, int | np.integer) and value >= least):
-        if isinstance(value, int | np.integer):
-            raise ValueError(f"{name}: expected at least {least}, got {value}")
+    if value is None:
+        return
+    if not isinstance(value, int | np.integer):
         raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name}: expected at least {least}, got {value}")
 
 
 def check_sizes(**sizes: int) -> None:

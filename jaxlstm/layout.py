@@ -87,9 +87,8 @@ def _checked_lengths(lengths: ArrayLike, layout: Layout) -> Array:
 def flat_mask(layout: Layout, lengths: Array | None, mask: Array | None) -> Array | None:
     """[T, B], True where a step is valid; None where every step is."""
     if lengths is not None:
-        return jnp.arange(layout.steps, dtype=jnp.int32)[:, None] < lengths.reshape(layout.batch)[None].astype(
-            jnp.int32
-        )
+        lengths = lengths.reshape(layout.batch).astype(jnp.int32)
+        return jnp.arange(layout.steps, dtype=jnp.int32)[:, None] < lengths[None]
     return None if mask is None else flat_steps(layout, mask)
 
 

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.ad_checkpoint import checkpoint_name
 from jax.custom_derivatives import SymbolicZero
-from jax.extend.core import get_opaque_trace_state
 
 from jaxlstm.cell import cell_dtype, product
 
@@ -89,7 +89,7 @@ class Tape:
         self.added: list[list[int]] = []  # for each product what was added to it
         self.inputs: list[Array] = []
         self.outputs: list[Array] = []
-        self.within = get_opaque_trace_state()
+        self.within = _transformations()
 
     def product(self, x: Array, w: Array, plus: Sequence[Array] = ()) -> Array:
         """x @ w + the sum of `plus`, taped where w is one of the weights.
@@ -97,7 +97,7 @@ class Tape:
         Within a transformation of the step's own, a `jax.grad` or a loop, it is not: what it multiplies is known there
         alone, and the weight's gradient is carried by the loop as that of any other parameter.
         """
-        if id(w) not in self.index or get_opaque_trace_state() != self.within:
+        if id(w) not in self.index or _transformations() != self.within:
             return total(multiply(x, w), *plus)
         n = self.index[id(w)]
         if self.probes is None:
@@ -109,6 +109,13 @@ class Tape:
         self.inputs.append(x)
         self.outputs.append(y)
         return total(y, *(self.addends.get(id(term), (None, term))[1] for term in plus))
+
+
+def _transformations() -> Any:
+    """Those that JAX traces at the moment."""
+    from jax.extend.core import get_opaque_trace_state  # when a gradient is traced: importing it takes a while
+
+    return get_opaque_trace_state()
 
 
 _tape: ContextVar[Tape | None] = ContextVar("tape", default=None)

@@ -27,6 +27,7 @@ from jax.sharding import Mesh
 
 from jaxlstm import parallel, processes
 from jaxlstm.batches import Batches, Stream
+from jaxlstm.cell import cell_dtype
 from jaxlstm.checkpoint import Checkpoints
 from jaxlstm.checks import check_at_least, check_key
 from jaxlstm.errors import DivergedError
@@ -216,11 +217,12 @@ def _step(
 
 def _check_returned(returned: Any, carried: bool) -> None:
     """Raises ValueError unless a loss has returned (loss, metrics), or (loss, (carry, metrics)): numbers."""
-    metrics: Any = None
-    if _is_pair(returned):
-        metrics = returned[1] if not carried else returned[1][1] if _is_pair(returned[1]) else None
-    numbers = [returned[0], *metrics.values()] if isinstance(metrics, dict) else [None]
-    if any(number is None or jax.tree.map(jnp.shape, number) != () for number in numbers):
+    nothing: Any = (None, None)
+    loss, metrics = returned if _is_pair(returned) else nothing
+    if carried:
+        _, metrics = metrics if _is_pair(metrics) else nothing
+    numbers = [loss, *metrics.values()] if isinstance(metrics, dict) else [None]
+    if any(jax.tree.map(jnp.shape, number) != () for number in numbers):
         expected = "(loss, (carry, metrics))" if carried else "(loss, metrics)"
         got = jax.tree.map(jnp.shape, returned)
         raise ValueError(
@@ -293,7 +295,7 @@ def _copied(batch: Any) -> Any:
 
 def _mean(values: Array) -> Array:
     """In at least float32: the mean of many in half precision."""
-    return jnp.mean(values, dtype=jnp.promote_types(values.dtype, jnp.float32))
+    return jnp.mean(values, dtype=cell_dtype(values.dtype))
 
 
 def _rows(first: int, losses: Array, metrics: dict[str, Array]) -> Iterator[Row]:

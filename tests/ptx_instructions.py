@@ -36,13 +36,13 @@ def _operation(opcode: tuple[str, ...]) -> Callable[..., None]:
     raise NotImplementedError(".".join(opcode))
 
 
-def computes(function: Callable[..., Any], result: Any = None) -> Callable[..., None]:
-    """Of operands that are all of the opcode's last type, to one of the same or of `result`."""
+def computes(function: Callable[..., Any]) -> Callable[..., None]:
+    """Of operands that are all of the opcode's last type, to one of the same."""
 
     def operation(opcode, warp, _, to, *operands):
         kind = TYPES[opcode[-1]]
         value = function(*(warp.read(operand, kind) for operand in operands))
-        warp.write(to, np.asarray(value, result or kind))
+        warp.write(to, np.asarray(value, kind))
 
     return operation
 
@@ -232,7 +232,7 @@ def wait_for_parity(_, warp, active, place, parity, *limit):
 
 def meet(_, warp, active, number, count=None):
     meeting = warp.block.meetings.setdefault(int(warp.read(number, np.uint32)[0]), Meeting())
-    warp.meet(meeting, warp.machine.program.threads if count is None else int(count))
+    warp.waits = meeting.arrive(LANES, warp.machine.program.threads if count is None else int(count))
 
 
 def arrive_in_cluster(_, warp, active):

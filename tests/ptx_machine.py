@@ -159,10 +159,6 @@ class Warp:
         assert register not in self.in_flight, "an accumulator is written before the wait"
         self.registers[register] = np.array(value)
 
-    def meet(self, meeting: Meeting, of: int) -> None:
-        """Waits until as many threads have come."""
-        self.waits = meeting.arrive(LANES, of)
-
 
 class Machine:
     """A kernel, and the arrays that it is given."""

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-PARTS_OF_JAX = "jax, jax.numpy, jax.ad_checkpoint, jax.custom_derivatives, jax.extend.core"
+PARTS_OF_JAX = "jax, jax.numpy, jax.ad_checkpoint, jax.custom_derivatives"
 HEAVY = ["flax", "optax", "orbax", "matplotlib", "rich", "pooch", "requests", "sklearn", "scipy.stats", "tyro", "chex"]
 
 

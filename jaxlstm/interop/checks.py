@@ -74,5 +74,5 @@ def is_function(found: Any, wanted: Any) -> bool:
 
 def expect(name: str, found: Any, wanted: Any, instead: str) -> None:
     """Raises a ValueError that names an option no weights can hold, and what to do instead."""
-    if found != wanted:
+    if not (is_function(found, wanted) if callable(wanted) else found == wanted):
         raise ValueError(f"{name}: expected {wanted}, got {found}; {instead}")

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxlstm.cell import LSTMParams
-from jaxlstm.interop.checks import expect, is_function, plain, taken
+from jaxlstm.interop.checks import expect, plain, taken
 from jaxlstm.interop.params import BidirectionalParams, Direction, Layer
 
 if TYPE_CHECKING:
@@ -117,10 +117,8 @@ def _state_of(module: Any) -> Mapping[str, Any]:
     if not cells:
         raise ValueError(f"source: expected parameters or an NNX module with an LSTM cell, got {type(module).__name__}")
     for cell in cells:
-        if not is_function(cell.gate_fn, jax.nn.sigmoid):
-            expect("gate_fn", cell.gate_fn, jax.nn.sigmoid, "no other is supported")
-        if not is_function(cell.activation_fn, jnp.tanh):
-            expect("activation_fn", cell.activation_fn, jnp.tanh, "convert its nnx.state, and give lstm activation=...")
+        expect("gate_fn", cell.gate_fn, jax.nn.sigmoid, "no other is supported")
+        expect("activation_fn", cell.activation_fn, jnp.tanh, "convert its nnx.state, and give lstm activation=...")
     state = nnx.state(module)
     if len(cells) > 1 and not set(_DIRECTIONS) <= state.keys():
         raise ValueError(

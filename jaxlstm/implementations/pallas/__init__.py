@@ -60,7 +60,13 @@ def run(
     params, xs, state, h_scale = guarded(NAME, (params, xs, state, h_scale))
     alone = call.hidden <= one_block.MOST_HIDDEN
     rows = 32 if alone and call.batch > 16 * MULTIPROCESSORS else 16
-    options = Options(rows, call.reverse, mask is not None, call.scaled, call.platform == "interpreter")
+    options = Options(
+        rows,
+        reverse=call.reverse,
+        masked=mask is not None,
+        scaled=call.scaled,
+        interpreted=call.platform == "interpreter",
+    )
     more_rows = -call.batch % rows  # padding: all zero, and stays zero
     more_units = -call.hidden % (one_block if alone else cluster).UNITS
     weights = LSTMParams(
