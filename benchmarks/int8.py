@@ -28,10 +28,11 @@ from benchmarks.machine import installed
 from benchmarks.report import add_columns, console, new_table, say, show_machine
 from benchmarks.results import new_results, save
 from benchmarks.timing import in_turns, rounded, spread
-from experiments import langid
+from experiments.bilingual import load_corpora, split
+from experiments.language_models import joined, windows_of
 from experiments.systems import open_finished
-from jaxlstm.data import imdb
-from jaxlstm.data.text import Alphabet, split_words, windows
+from jaxlstm.data import imdb, word_ids
+from jaxlstm.data.text import Alphabet
 from jaxlstm.deploy.int8 import dequantise, quantise, size_in_bytes
 from jaxlstm.deploy.model import Model
 from jaxlstm.errors import UserError
@@ -127,16 +128,14 @@ def by_batch(ask: Callable[[np.ndarray], np.ndarray], ids: np.ndarray) -> np.nda
 def sentiment_ids(run: Run, data_dir: Path | None) -> tuple[np.ndarray, np.ndarray]:
     """The test reviews [N, T] and their labels."""
     reviews = imdb.load_imdb(data_dir)
-    return imdb.encode(reviews.test, run.config.num_words, run.config.length), reviews.test.labels == 1
+    return word_ids.encode(reviews.test, run.config.num_words, run.config.length), reviews.test.labels == 1
 
 
 def langid_ids(run: Run, data_dir: Path | None) -> tuple[np.ndarray, np.ndarray]:
-    """The held-out windows [N, T] and whether each is English."""
+    """The held-out windows [N, T] and 1 for each that is English, 0 else."""
     alphabet = Alphabet(run.read_json("alphabet.json"))
-    texts = langid.load_corpora(data_dir, with_genesis=False).declaration
-    held_out = [split_words(text.lower(), run.config.train_fraction)[1] for text in texts.values()]
-    parts = [windows(alphabet.encode(text), run.config.window) for text in held_out]
-    return np.concatenate(parts), np.repeat([True, False], [len(part) for part in parts])
+    parts = split(load_corpora(data_dir, with_genesis=False), run.config.train_fraction)
+    return joined([windows_of(part.held_out, alphabet, run.config.window) for part in parts.values()])
 
 
 def measure(system: str, folder: Path, options: Options, scratch: Path) -> list[Way]:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import jax
 import numpy as np
-import optax
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from experiments.checks import require_at_least, require_share
+from experiments.checks import require_at_least, require_positive, require_share
 from experiments.learning import draw_learning
+from experiments.optimisers import cosine_adam
 from experiments.presets import Settings, named
 from experiments.session import Options, batch_size_for, begin, follow
 from jaxlstm import losses, models, plots
@@ -50,11 +50,10 @@ class Config(Settings):
     """Share of the training series, its end, to choose the epoch on."""
     baselines: bool = True
     """Run aeon's detectors too."""
-    seed: int = 0
-    """Source of all randomness."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_positive(self, "learning_rate", "clip")
         require_at_least(self, 2, "window")
         require_at_least(self, 1, "hidden_size", "batch_size", "epochs", "patience")
         require_share(self, "validation_fraction")
@@ -83,12 +82,11 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
 
     measure = jax.jit(lambda params: loss(params, jax.numpy.asarray(validation), None)[0])
     batches = batches_of(learnt, batch_size_for(len(learnt), config, options))
-    schedule = optax.cosine_decay_schedule(config.learning_rate, config.epochs * batches.steps)
     with follow(run, config.epochs) as on_epochs:
         fitted = fit(
             loss,
             params,
-            optax.chain(optax.clip_by_global_norm(config.clip), optax.adam(schedule)),
+            cosine_adam(config.learning_rate, config.epochs * batches.steps, clip=config.clip),
             batches,
             epochs=config.epochs,
             key=key_training,

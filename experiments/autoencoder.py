@@ -16,10 +16,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from experiments.checks import require_at_least, require_share
+from experiments.checks import require_at_least, require_positive, require_share
 from experiments.learning import draw_learning
+from experiments.optimisers import cosine_adam
 from experiments.presets import Settings, named
 from experiments.session import Options, begin, follow
 from jaxlstm import LSTMParams, losses, models, plots
@@ -56,11 +56,10 @@ class Config(Settings):
     """Epochs of the one sequence."""
     checkpoint_every: int = 100
     """Epochs between checkpoints, and epochs compiled into one call."""
-    seed: int = 0
-    """Source of all randomness."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_positive(self, "learning_rate", "clip")
         require_at_least(self, 2, "length")
         require_at_least(self, 1, "hidden_size", "epochs", "checkpoint_every")
         require_share(self, "second_moment", zero=True)
@@ -124,12 +123,11 @@ def _models(config: Config) -> tuple[Callable[..., jax.Array], Callable[..., tup
 def _train(run: Run, model: str, loss: Callable[..., Any], params: Any, xs: jax.Array, key: jax.Array) -> Fitted:
     config = run.config
     show_parameters(f"autoencoder, {model}", params)
-    schedule = optax.cosine_decay_schedule(config.learning_rate, config.epochs)
     with follow(run, config.epochs, model) as on_epochs:
         return fit(
             loss,
             params,
-            optax.chain(optax.clip_by_global_norm(config.clip), optax.adam(schedule, b2=config.second_moment)),
+            cosine_adam(config.learning_rate, config.epochs, clip=config.clip, b2=config.second_moment),
             batches_of(xs, batch_size=1),
             epochs=config.epochs,
             key=key,
@@ -194,4 +192,4 @@ def deployed(run: Run) -> dict[str, Model]:
 
 def predictor(run: Run) -> Predictor:
     """Sequences [N, length, 1] -> rebuilt [N, length, 1], and the next steps predicted [N, length - 1, 1]."""
-    return Predictor(deployed(run)["composite"], [run.config.length])
+    return Predictor(deployed(run)["composite"], [run.config.length], pads=False)

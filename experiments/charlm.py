@@ -19,8 +19,9 @@ import numpy as np
 import optax
 import tyro
 
-from experiments.checks import require_at_least, require_share
+from experiments.checks import require_at_least, require_positive, require_share
 from experiments.ngram import ngram_log_p
+from experiments.optimisers import cosine_adam
 from experiments.presets import Settings, named
 from experiments.session import Options, batch_size_for, begin, check_not_resumed, check_settings, follow, hold_to
 from experiments.writing import Writing, check_characters, show, write
@@ -68,11 +69,10 @@ class Config(Settings):
     """Share of the text for the final test, at its end."""
     ngram: int = 6
     """Characters in an n-gram of the model to compare with, at the most."""
-    seed: int = 0
-    """Source of all randomness."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_positive(self, "learning_rate", "clip")
         require_at_least(self, 1, "hidden_size", "batch_size", "window", "epochs", "patience", "ngram")
         require_share(self, "validation_fraction", "test_fraction", below=0.5)
         require_share(self, "dropout", "recurrent_dropout", zero=True)
@@ -179,12 +179,11 @@ def train_model(
         return loss, (state, {"bits": loss / math.log(2)})
 
     batches = in_order(rows)
-    schedule = optax.cosine_decay_schedule(config.learning_rate, config.epochs * batches.steps)
     with follow(run, config.epochs) as on_epochs:
         return fit(
             loss,
             params,
-            optax.chain(optax.clip_by_global_norm(config.clip), optax.adam(schedule)),
+            cosine_adam(config.learning_rate, config.epochs * batches.steps, clip=config.clip),
             batches,
             epochs=config.epochs,
             key=key_training,

@@ -1,5 +1,6 @@
 """What the systems check of their settings, and of texts that they are asked about, before anything is computed."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,14 @@ def require_at_least(config: Any, minimum: float, *names: str) -> None:
         value = getattr(config, name)
         if not value >= minimum:
             raise UserError(f"{option(name)}: expected at least {minimum}, got {value}")
+
+
+def require_positive(config: Any, *names: str) -> None:
+    """Raises a UserError for the first named setting that is not above 0, or not finite."""
+    for name in names:
+        value = getattr(config, name)
+        if not 0 < value < math.inf:
+            raise UserError(f"{option(name)}: expected more than 0, got {value}")
 
 
 def require_share(config: Any, *names: str, zero: bool = False, below: float = 1) -> None:
@@ -29,9 +38,15 @@ def texts_in(texts: Any, words_of: Callable[[str], Sequence[str]] = str.split) -
         raise UserError("texts: expected a list of them, got one text")
     texts = list(texts)
     for number, text in enumerate(texts):
-        if isinstance(text, str) and not words_of(text):
-            raise UserError(f"texts[{number}]: expected at least one word, got none")
+        if isinstance(text, str):
+            check_text(f"texts[{number}]", text, words_of)
     return texts
+
+
+def check_text(name: str, text: str, words_of: Callable[[str], Sequence[str]] = str.split) -> None:
+    """Raises a UserError for a text without words, under the name that the user knows it by."""
+    if not words_of(text):
+        raise UserError(f"{name}: expected at least one word, got none")
 
 
 def option(name: str) -> str:

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from sklearn.metrics import roc_auc_score
 
 from experiments.bilingual import LANGUAGES, Parts
 from experiments.language_models import init, joined, score, score_of, windows_of
+from experiments.optimisers import cosine_adam
 from experiments.session import Options, follow
 from jaxlstm import losses, models
 from jaxlstm.batches import Batches, generated
@@ -71,7 +71,7 @@ def train_together(run: Run, options: Options, parts: Mapping[str, Parts], alpha
         return fit(
             loss,
             params,
-            optax.adam(optax.cosine_decay_schedule(config.learning_rate, config.epochs * batches.steps)),
+            cosine_adam(config.learning_rate, config.epochs * batches.steps),
             batches,
             epochs=config.epochs,
             key=key_training,

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.checks import require_at_least
+from experiments.checks import require_at_least, require_positive
 from experiments.keys import keys_for
 from experiments.learning import draw_learning
 from experiments.presets import Settings, named
@@ -71,11 +71,10 @@ class Config(Settings):
     """Unseen sequences to be measured on."""
     checkpoint_every: int = 10
     """Epochs between checkpoints."""
-    seed: int = 0
-    """Source of all randomness."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_positive(self, "learning_rate")
         require_at_least(
             self, 1, "length", "hidden_size", "batch_size", "epochs", "steps_per_epoch", "test_size",
             "checkpoint_every", "validation_size", "networks",
@@ -242,4 +241,4 @@ def deployed(run: Run) -> dict[str, Model]:
 
 def predictor(run: Run) -> Predictor:
     """Numbers [N, length] -> the probability [N, length] that the threshold has been passed."""
-    return Predictor(deployed(run)["cumsum"], [run.config.length, *run.config.longer])
+    return Predictor(deployed(run)["cumsum"], [run.config.length, *run.config.longer], pads=False)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.checks import require_at_least
+from experiments.checks import require_at_least, require_positive
 from experiments.learning import draw_learning
 from experiments.presets import Settings, named
 from experiments.session import Options, begin, follow
@@ -62,11 +62,10 @@ class Config(Settings):
     """Unseen sequences to be measured on."""
     checkpoint_every: int = 10
     """Epochs between checkpoints."""
-    seed: int = 0
-    """Source of all randomness."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_positive(self, "learning_rate", "clip")
         require_at_least(
             self, 1, "num_symbols", "hidden_size", "batch_size", "epochs", "steps_per_epoch", "test_size",
             "checkpoint_every",
@@ -198,4 +197,4 @@ def deployed(run: Run) -> dict[str, Model]:
 
 def predictor(run: Run) -> Predictor:
     """Symbols [N, length] -> the probability [N, symbols] of each at the position."""
-    return Predictor(deployed(run)["echo"], [run.config.length])
+    return Predictor(deployed(run)["echo"], [run.config.length], pads=False)

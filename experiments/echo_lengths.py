@@ -13,7 +13,7 @@ import jax
 import optax
 from rich.table import Table
 
-from experiments.checks import require_at_least
+from experiments.checks import require_at_least, require_positive
 from experiments.echo import draw, loss_at
 from experiments.presets import Settings, named
 from experiments.session import Options, begin, follow
@@ -51,11 +51,10 @@ class Config(Settings):
     """Most epochs at a length."""
     learnt: float = 0.99
     """Share of right answers in an epoch at which the task counts as learnt."""
-    seed: int = 0
-    """Source of all randomness."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_positive(self, "learning_rate", "clip")
         require_at_least(self, 1, "num_symbols", "hidden_size", "batch_size", "steps_per_epoch", "epochs")
         if not self.lengths or not 0 <= self.position < min(self.lengths) or min(self.lengths) < 3:
             raise UserError(

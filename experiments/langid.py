@@ -22,7 +22,7 @@ import tyro
 from sklearn.metrics import roc_auc_score
 
 from experiments.bilingual import LANGUAGES, Parts, as_typeset, load_corpora, split
-from experiments.checks import require_at_least, require_share
+from experiments.checks import require_at_least, require_positive, require_share
 from experiments.contrast import train_together
 from experiments.identifiers import ask_identifiers
 from experiments.judges import LSTM, by_judge
@@ -93,11 +93,10 @@ class Config(Settings):
     """Ask Lingua, py3langid and fastText about the same windows."""
     checkpoint_every: int = 10
     """Epochs between checkpoints."""
-    seed: int = 0
-    """Source of all randomness."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_positive(self, "learning_rate")
         require_at_least(self, 1, "window", "hidden_size", "batch_size", "epochs", "checkpoint_every", "patience")
         require_at_least(self, 0, "short_epochs", "contrast", "ngram", "genesis_weight")
         require_share(self, "train_fraction", "near_share")

@@ -18,7 +18,7 @@ import numpy as np
 import tyro
 from sklearn.metrics import confusion_matrix
 
-from experiments.checks import require_at_least, require_share, texts_in
+from experiments.checks import check_text, require_at_least, require_positive, require_share
 from experiments.declarations import (
     LANGUAGES,
     Parts,
@@ -92,18 +92,18 @@ class Config(Settings):
     """Epochs without a better validation after which training stops."""
     ngram: int = 5
     """Order of n-gram models counted on the same text, to compare and to judge with; 0 for none."""
-    seed: int = 0
-    """Source of all randomness."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_positive(self, "classifier_rate", "model_rate", "clip")
         require_at_least(
             self, 1, "test_windows", "embedding_size", "classifier_size", "model_size", "model_characters",
             "batch_size", "model_batch_size", "epochs", "model_epochs", "patience",
         )  # fmt: skip
         unknown = [code for code in self.languages if code not in LANGUAGES]
         if unknown or len(set(self.languages)) != len(self.languages) or len(self.languages) < 2:
-            raise UserError(f"--languages: expected two or more of {' '.join(LANGUAGES)}, got {self.languages}")
+            expected, got = " ".join(LANGUAGES), " ".join(self.languages)
+            raise UserError(f"--languages: expected two or more, each once, of {expected}, got {got}")
         if not self.lengths or self.lengths[0] < 1 or list(self.lengths) != sorted(set(self.lengths)):
             raise UserError(f"--lengths: expected numbers from 1 on, in rising order, got {self.lengths}")
         require_at_least(self, 0, "ngram")
@@ -296,7 +296,7 @@ def closest_languages(matrix: np.ndarray, pairs: int) -> list[int]:
 
 def identify(run: Run, text: str) -> None:
     """Prints the likeliest languages of a text, by the LSTMs of a run, and how much of it they do not know."""
-    texts_in([text])
+    check_text("--predict", text)
     text = as_typeset(text)
     config, judges = run.config, run.read_json(JUDGES)
     lstms = load_lstms(run, Alphabet(judges["alphabet"]), [Alphabet(characters) for characters in judges["alphabets"]])

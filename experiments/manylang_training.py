@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import optax
 
+from experiments.optimisers import cosine_adam
 from experiments.session import Options, follow
 from jaxlstm.batches import Batches
 from jaxlstm.runs import Run
@@ -29,12 +29,11 @@ class Task(NamedTuple):
 
 def train(run: Run, options: Options, task: Task, key: jax.Array) -> Fitted:
     """Trains a judge as its task says."""
-    schedule = optax.cosine_decay_schedule(task.learning_rate, task.epochs * task.batches.steps)
     with follow(run, task.epochs, task.name) as on_epochs:
         return fit(
             task.loss,
             task.params,
-            optax.chain(optax.clip_by_global_norm(run.config.clip), optax.adam(schedule)),
+            cosine_adam(task.learning_rate, task.epochs * task.batches.steps, clip=run.config.clip),
             task.batches,
             epochs=task.epochs,
             key=key,

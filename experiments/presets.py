@@ -13,10 +13,7 @@ from functools import wraps
 from types import ModuleType
 from typing import Literal, TypeVar
 
-from experiments.checks import option
 from jaxlstm.errors import UserError
-
-POSITIVE = ("learning_rate", "classifier_rate", "model_rate", "pretraining_rate", "clip")  # where a system has them
 
 
 @dataclass(frozen=True)
@@ -25,16 +22,16 @@ class Settings:
 
     preset: str = "original"
     """Named settings to start from; the other options change them."""
+    seed: int = 0
+    """Source of all randomness."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, list):  # as JSON gives back a tuple
                 object.__setattr__(self, field.name, tuple(value))
-            if field.name in POSITIVE and not value > 0:
-                raise UserError(f"{option(field.name)}: expected more than 0, got {value}")
-            if field.name == "seed" and not 0 <= value < 2**32:
-                raise UserError(f"--seed: expected 0 to {2**32 - 1}, got {value}")
+        if not 0 <= self.seed < 2**32:
+            raise UserError(f"--seed: expected 0 to {2**32 - 1}, got {self.seed}")
 
 
 Config = TypeVar("Config", bound=Settings)

@@ -10,13 +10,13 @@ from dataclasses import replace
 
 import jax
 import numpy as np
-import optax
 
 from experiments.learning import draw_learning
+from experiments.optimisers import cosine_adam
 from experiments.reviews import Parts, batches_for, words_of
 from experiments.session import Options, follow
 from jaxlstm import models
-from jaxlstm.data import imdb
+from jaxlstm.data import word_ids
 from jaxlstm.reporting import console, show_parameters
 from jaxlstm.runs import Run
 from jaxlstm.training import fit
@@ -42,8 +42,8 @@ def pretrain(
     show_parameters(MODEL, start)
 
     def cost(params: models.MissingWordsParams, ids: jax.Array, key: jax.Array) -> jax.Array:
-        first = imdb.FIRST_WORD + config.pretraining_skipped
-        return models.missing_words_loss(params, ids, ids != imdb.PADDING, key, first=first)
+        first = word_ids.FIRST_WORD + config.pretraining_skipped
+        return models.missing_words_loss(params, ids, ids != word_ids.PADDING, key, first=first)
 
     def loss(params: models.MissingWordsParams, batch: tuple[jax.Array, ...], key: jax.Array):
         return cost(params, batch[0], key), {}
@@ -53,12 +53,11 @@ def pretrain(
         return cost(params, words_of(parts.validation.ids)[:VALIDATION], key_validation)
 
     epochs = config.pretraining_epochs
-    schedule = optax.cosine_decay_schedule(config.pretraining_rate, epochs * batches.steps)
     with follow(run, epochs, MODEL) as on_epochs:
         fitted = fit(
             loss,
             start,
-            optax.adam(schedule),
+            cosine_adam(config.pretraining_rate, epochs * batches.steps),
             batches,
             epochs=epochs,
             key=key_training,

@@ -18,10 +18,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from experiments.checks import require_at_least
+from experiments.checks import require_at_least, require_positive
 from experiments.learning import draw_learning
+from experiments.optimisers import cosine_adam
 from experiments.presets import Settings, named
 from experiments.session import Options, batch_size_for, begin, follow
 from jaxlstm import models, plots
@@ -67,15 +67,12 @@ class Config(Settings):
     """Most epochs."""
     patience: int = 10
     """Epochs without a better likelihood of the validation series after which training stops."""
-    seed: int = 0
-    """Source of all randomness."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_positive(self, "learning_rate", "clip", "volatility")
         require_at_least(self, 2, "days")
         require_at_least(self, 1, "series", "hidden_size", "batch_size", "epochs", "patience")
-        if self.volatility <= 0:
-            raise UserError(f"--volatility: expected more than 0, got {self.volatility}")
         if min(self.alpha, self.beta) < 0 or self.alpha + self.beta >= 1:
             raise UserError(
                 f"--alpha and --beta: expected at least 0 each and less than 1 together, got {self.alpha}, {self.beta}"
@@ -101,12 +98,11 @@ def main(config: Config = Config(), options: Options = Options()) -> None:
 
     measure = jax.jit(lambda params: loss(params, jnp.asarray(validation.returns), None)[0])
     batches = batches_of(train.returns, batch_size_for(config.series, config, options))
-    schedule = optax.cosine_decay_schedule(config.learning_rate, config.epochs * batches.steps)
     with follow(run, config.epochs) as on_epochs:
         fitted = fit(
             loss,
             params,
-            optax.chain(optax.clip_by_global_norm(config.clip), optax.adam(schedule)),
+            cosine_adam(config.learning_rate, config.epochs * batches.steps, clip=config.clip),
             batches,
             epochs=config.epochs,
             key=key_training,

@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.reviews import ngram_counts, symbol_counts, words_of
 from jaxlstm import models
-from jaxlstm.data import imdb
+from jaxlstm.data import word_ids
 from jaxlstm.deploy.model import Input, Model
 from jaxlstm.runs import Run
 
@@ -45,7 +45,7 @@ def logits_of(params: Params, ids: jax.Array, key: jax.Array | None = None, **dr
     if isinstance(params, Ensemble):
         of_each = [logits_of(member, ids, key, **dropout) for member in params.members]
         return jnp.mean(jnp.stack(of_each), axis=0)
-    mask = words_of(ids) != imdb.PADDING
+    mask = words_of(ids) != word_ids.PADDING
     if isinstance(params, models.PooledClassifierParams):
         return models.classify_pooled(params, ids, mask, key=key, **dropout)[:, 0]
     return models.classify(params, ids, mask=mask, key=key, **dropout)[:, 0]
@@ -68,7 +68,7 @@ def deployed(run: Run) -> dict[str, Model]:
         from jaxlstm.deploy import onnx
 
         words = graph.add("Gather", ids, graph.constant(0, np.int64), axis=2) if orders else ids
-        mask = graph.add("Not", graph.add("Equal", words, graph.constant(imdb.PADDING, np.int32)))
+        mask = graph.add("Not", graph.add("Equal", words, graph.constant(word_ids.PADDING, np.int32)))
 
         def logits(params: Params) -> str:
             if isinstance(params, Ensemble):

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from experiments.session import Options, batch_size_for
 from jaxlstm.batches import Batches, Stream, batches_by_length, batches_of, map_batches
-from jaxlstm.data import imdb
+from jaxlstm.data import imdb, word_ids
 from jaxlstm.data.ngrams import frequent_ngrams, ngram_finder
 from jaxlstm.files import write_json
 from jaxlstm.runs import Run
@@ -39,26 +39,26 @@ class Parts(NamedTuple):
 
 
 def read_parts(
-    run: Run, reviews: imdb.Imdb, unlabelled: imdb.Reviews | None, key_split: jax.Array, key_test: jax.Array
+    run: Run, reviews: imdb.Imdb, unlabelled: word_ids.Reviews | None, key_split: jax.Array, key_test: jax.Array
 ) -> Parts:
     """The reviews as the run's settings ask for them; its folder keeps what new ones are to be read by."""
     config = run.config
     vocabulary = reviews.vocabulary[: config.num_words]
     write_json(run.folder / "vocabulary.json", vocabulary)
-    words = imdb.encode(reviews.train, config.num_words, config.length)
+    words = word_ids.encode(reviews.train, config.num_words, config.length)
     rows, held_out = split_rows(key_split, reviews.train.labels, config)
     labelled, others = np.split(rows, [len(rows) if config.labelled is None else config.labelled - len(held_out)])
     unlabelled_words = words[others]
     if unlabelled is not None:
-        more = imdb.encode(unlabelled, config.num_words, config.length)[: config.unlabelled]
+        more = word_ids.encode(unlabelled, config.num_words, config.length)[: config.unlabelled]
         unlabelled_words = np.concatenate([unlabelled_words, more])
     texts = np.concatenate([words[labelled], unlabelled_words])
-    ngrams = [frequent_ngrams(texts, *sizes, imdb.FIRST_WORD) for sizes in ngram_counts(config).items()]
+    ngrams = [frequent_ngrams(texts, *sizes, word_ids.FIRST_WORD) for sizes in ngram_counts(config).items()]
     if ngrams:
-        write_json(run.folder / "ngrams.json", [[imdb.decode(ids, vocabulary) for ids in runs] for runs in ngrams])
+        write_json(run.folder / "ngrams.json", [[word_ids.decode(ids, vocabulary) for ids in runs] for runs in ngrams])
     finders = list(map(ngram_finder, ngrams))
     test_rows = np.asarray(jax.random.permutation(key_test, len(reviews.test.labels)))[: config.max_reviews]
-    test_words = imdb.encode(reviews.test, config.num_words, config.length)
+    test_words = word_ids.encode(reviews.test, config.num_words, config.length)
 
     def examples(words: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> Examples:
         return Examples(with_ngrams(words[rows], finders), labels[rows].astype(np.float32))
@@ -86,7 +86,7 @@ def finders_of(run: Run) -> list[Finder]:
     orders = ngram_counts(run.config)
     if not orders:
         return []
-    ids = {word: imdb.FIRST_WORD + rank for rank, word in enumerate(run.read_json("vocabulary.json"))}
+    ids = {word: word_ids.FIRST_WORD + rank for rank, word in enumerate(run.read_json("vocabulary.json"))}
     return [
         ngram_finder(np.array([[ids[word] for word in ngram.split()] for ngram in ngrams]).reshape(-1, order))
         for order, ngrams in zip(orders, run.read_json("ngrams.json"), strict=True)
@@ -154,7 +154,7 @@ def map_reviews(function: Callable[..., Any], params: Any, ids: np.ndarray, mesh
 
 
 def _lengths(ids: np.ndarray) -> np.ndarray:
-    return np.sum(words_of(ids) != imdb.PADDING, axis=1)
+    return np.sum(words_of(ids) != word_ids.PADDING, axis=1)
 
 
 def _widths(ids: np.ndarray) -> list[int]:

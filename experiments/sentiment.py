@@ -24,14 +24,14 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import tyro
 from sklearn.metrics import confusion_matrix
 
-from experiments.checks import option, require_at_least, require_share, texts_in
+from experiments.checks import check_text, option, require_at_least, require_positive, require_share, texts_in
 from experiments.judges import LSTM
 from experiments.keys import keys_for
 from experiments.learning import draw_learning
+from experiments.optimisers import cosine_adam
 from experiments.presets import Settings, named
 from experiments.pretraining import pretrain
 from experiments.review_classifier import Classifier, Params, deployed, ensemble_of, init, logits_of
@@ -39,7 +39,7 @@ from experiments.reviews import Examples, batches_for, finders_of, map_reviews, 
 from experiments.self_training import accuracies, examples_taught_by, judges_of
 from experiments.session import Options, begin, follow, hold_to, run_to_ask
 from jaxlstm import losses, plots
-from jaxlstm.data import imdb
+from jaxlstm.data import imdb, word_ids
 from jaxlstm.deploy.predictor import Predictor
 from jaxlstm.errors import UserError
 from jaxlstm.reporting import console, show_parameters, show_result, show_unknown
@@ -113,11 +113,10 @@ class Config(Settings):
     """How many of the 50,000 unlabelled reviews are read for pretraining and self-training; all of them by default."""
     bag_of_words: bool = False
     """Learn logistic regression on the words and n-grams as well, and judge the test reviews by it and by both."""
-    seed: int = 0
-    """Source of all randomness."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_positive(self, "learning_rate", "pretraining_rate")
         require_at_least(
             self, 1, "length", "embedding_size", "ngram_size", "hidden_size", "batch_size", "epochs", "patience",
             "validation_run", "models",
@@ -127,17 +126,16 @@ class Config(Settings):
         require_at_least(self, 0, "bigrams", "trigrams")
         require_at_least(self, 0, "pretraining_epochs", "pretraining_skipped", "self_training_rounds")
         require_at_least(self, 1, "pretraining_batch_size", "self_training_epochs")
-        require_at_least(self, imdb.FIRST_WORD + 1, "num_words")
+        require_at_least(self, word_ids.FIRST_WORD + 1, "num_words")
         # One review to learn from, and one to choose the epoch on.
         fewest = math.ceil(1 / min(self.validation_fraction, 1 - self.validation_fraction))
         for name, minimum in {"max_reviews": fewest, "labelled": fewest, "unlabelled": 0}.items():
             if getattr(self, name) is not None:
                 require_at_least(self, minimum, name)
-        if self.pretraining_epochs and self.pretraining_skipped >= self.num_words - imdb.FIRST_WORD:
-            raise UserError(
-                f"--pretraining-skipped: expected less than {self.num_words - imdb.FIRST_WORD}, the number of words, "
-                f"got {self.pretraining_skipped}"
-            )
+        words = self.num_words - word_ids.FIRST_WORD
+        if self.pretraining_epochs and self.pretraining_skipped >= words:
+            got = self.pretraining_skipped
+            raise UserError(f"--pretraining-skipped: expected less than {words}, the number of words, got {got}")
         for name in ("bigrams", "trigrams", "pretraining_epochs", "self_training_rounds"):
             if getattr(self, name) and not self.pooled:
                 raise UserError(f"{option(name)}: expected --pooled beside it")
@@ -275,7 +273,7 @@ def train(
         }
 
     batches = batches_for(examples, config, options)
-    optimiser = optax.adam(optax.cosine_decay_schedule(config.learning_rate, epochs * batches.steps))
+    optimiser = cosine_adam(config.learning_rate, epochs * batches.steps)
     fitted: list[Fitted] = []
     for number, (start, key_model) in enumerate(zip(starts, keys_for(len(starts), key), strict=True), 1):
         name = stage if number == 1 else f"{stage}_model_{number}".removeprefix("_")
@@ -319,7 +317,7 @@ def predictor(run: Run) -> Callable[[Sequence[str | np.ndarray]], np.ndarray]:
         return with_ngrams(ids[None], finders)[0]
 
     def predict(reviews: Sequence[str | np.ndarray]) -> np.ndarray:
-        reviews = texts_in(reviews, imdb.tokenise)
+        reviews = texts_in(reviews, word_ids.tokenise)
         return ask([encoded(review) for review in reviews])
 
     return predict
@@ -327,17 +325,17 @@ def predictor(run: Run) -> Callable[[Sequence[str | np.ndarray]], np.ndarray]:
 
 def encode(review: str, vocabulary: list[str], config: Config) -> np.ndarray:
     """A review -> the ids [T] of its last words, after START where all of it is there."""
-    (ids,) = imdb.encode_texts([review], vocabulary, config.num_words, config.length)
-    return ids[ids != imdb.PADDING]
+    (ids,) = word_ids.encode_texts([review], vocabulary, config.num_words, config.length)
+    return ids[ids != word_ids.PADDING]
 
 
 def judge(run: Run, text: str) -> None:
     """Prints whether a review is positive, by the model of a run, and how many of its words the model does not know."""
-    texts_in([text], imdb.tokenise)
+    check_text("--predict", text, word_ids.tokenise)
     ids = encode(text, run.read_json("vocabulary.json"), run.config)
     (probability,) = predictor(run)([ids])
     console.print(f"{'positive' if probability > 0.5 else 'negative'}   probability of positive {probability:.3f}")
-    show_unknown(ids[ids != imdb.START] == imdb.UNKNOWN, "words")
+    show_unknown(ids[ids != word_ids.START] == word_ids.UNKNOWN, "words")
 
 
 def _examples(ids: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, vocabulary: list[str]) -> list[dict]:
@@ -348,7 +346,7 @@ def _examples(ids: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, vo
     chosen = [row for group in (right, ~right) for row in most_confident[group[most_confident]][:3]]
     return [
         {
-            "text": imdb.decode(ids[index], vocabulary),
+            "text": word_ids.decode(ids[index], vocabulary),
             "probability": float(probabilities[index]),
             "label": int(labels[index]),
         }

@@ -15,14 +15,14 @@ from typing import Any
 
 import jax
 import numpy as np
-import optax
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from experiments.checks import require_at_least, require_share
+from experiments.checks import require_at_least, require_positive, require_share
 from experiments.learning import draw_learning
+from experiments.optimisers import cosine_adam
 from experiments.presets import Settings, named
 from experiments.session import Options, batch_size_for, begin, follow
 from jaxlstm import losses, models, plots
@@ -63,15 +63,15 @@ class Config(Settings):
     """Share of the training series to choose the epoch on."""
     baselines: bool = True
     """Run aeon's classifiers too."""
-    seed: int = 0
-    """Source of all randomness."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_positive(self, "learning_rate", "clip")
         require_at_least(self, 1, "hidden_size", "batch_size", "epochs", "patience")
-        for name in self.variants or ("nothing",):
-            if name not in VARIANTS:
-                raise UserError(f"--variants: expected some of {', '.join(VARIANTS)}, got {name}")
+        unknown = [name for name in self.variants if name not in VARIANTS]
+        if unknown or not self.variants or len(set(self.variants)) < len(self.variants):
+            got = " ".join(unknown or self.variants) or "none"
+            raise UserError(f"--variants: expected some of {', '.join(VARIANTS)}, each once, got {got}")
         require_share(self, "validation_fraction")
 
 
@@ -194,12 +194,11 @@ def _train(run: Run, variant: str, train: Series, validation: Series, key: jax.A
     loss = loss_of(variant)
     measure = jax.jit(lambda params: loss(params, validation, None)[0])
     batches = batches_of(train, batch_size_for(len(train.xs), config, options))
-    schedule = optax.cosine_decay_schedule(config.learning_rate, config.epochs * batches.steps)
     with follow(run, config.epochs, variant) as on_epochs:
         return fit(
             loss,
             params,
-            optax.chain(optax.clip_by_global_norm(config.clip), optax.adam(schedule)),
+            cosine_adam(config.learning_rate, config.epochs * batches.steps, clip=config.clip),
             batches,
             epochs=config.epochs,
             key=key_training,

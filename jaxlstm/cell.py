@@ -41,7 +41,7 @@ class LSTMState(NamedTuple):
     """What a step hands to the next."""
 
     h: Array  # [..., H]
-    c: Array  # [..., H]; float32 where h is bfloat16
+    c: Array  # [..., H]; float32 where h is in half precision
 
 
 class Gates(NamedTuple):

@@ -3,7 +3,6 @@
 `jaxlstm.regularise` draws it, `scan_cell` applies it.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -39,10 +38,3 @@ def zoned_out(new: Any, old: Any, keep_h: Array | None, keep_c: Array | None) ->
         return (keep * old + (1 - keep) * new).astype(new.dtype)
 
     return jax.tree_util.tree_map_with_path(kept, new, old)
-
-
-def replaced(change: Callable[[Any], Any], state: Any, y: Array) -> tuple[Any, Array]:
-    """The changed state, and y: where a step gave out a part of its state, that part as it is now."""
-    new = change(state)
-    parts = zip(jax.tree.leaves(state), jax.tree.leaves(new), strict=True)
-    return new, next((after for before, after in parts if before is y), y)

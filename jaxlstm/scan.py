@@ -40,7 +40,7 @@ from jaxlstm.layout import (
     select_rows,
 )
 from jaxlstm.loop import loop
-from jaxlstm.noise import Noise, check_noise, replaced, zoned_out
+from jaxlstm.noise import Noise, check_noise, zoned_out
 from jaxlstm.schedule import WHOLE_BYTES_OF_A_LOOP, chunk_of, unroll_of
 from jaxlstm.segments import in_segments
 from jaxlstm.sequence import lstm
@@ -200,11 +200,17 @@ def _step(cell: Cell, constants: Any, state: Any, inputs: Any) -> tuple[Any, Arr
         zero = cell.zero_state(params, reset.shape, jnp.float32)
         zero = jax.tree.map(lambda zero, leaf: zero.astype(leaf.dtype), zero, state)
         state = select_rows(reset, zero, state)
-    new, y = cell.step(params, state, z) if h_scale is None else cell.step(params, state, z, h_scale)
-    new, y = replaced(lambda new: zoned_out(new, state, *keep), new, y)
+    stepped, y = cell.step(params, state, z) if h_scale is None else cell.step(params, state, z, h_scale)
+    new = zoned_out(stepped, state, *keep)
     if valid is not None:
-        new, y = replaced(lambda new: select_rows(valid, new, state), new, y)
-    return new, y
+        new = select_rows(valid, new, state)
+    return new, _output_of(y, stepped, new)
+
+
+def _output_of(y: Array, stepped: Any, new: Any) -> Array:
+    """y, or where it is a leaf of the state that the step gave, the leaf that zoneout and mask made of it."""
+    leaves = zip(jax.tree.leaves(stepped), jax.tree.leaves(new), strict=True)
+    return next((after for before, after in leaves if before is y), y)
 
 
 def project_steps(cell: Cell, params: Any, xs: Array) -> Any:

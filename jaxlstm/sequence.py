@@ -60,7 +60,7 @@ def lstm(
     Args:
       params: the layer's weights, as `init_lstm` makes them.
       xs: [..., T, D] inputs with any number of batch dimensions (none, one or several), in the
-        dtype of the parameters: float32, bfloat16 or float64.
+        dtype of the parameters: float32, float64, bfloat16 or float16.
       state: h and c [..., H] before the first step; zeros by default.
       lengths: integers [...], the number of valid steps of each sequence, at the left (padding at
         the right); 0 to T. Under `jit` the values cannot be checked; a larger one counts as T.
@@ -135,7 +135,7 @@ def which_implementation(
     Nothing is computed: shapes and dtypes decide, so that `jax.ShapeDtypeStruct` serves for every array.
 
     Args:
-      platform: "cpu", "cuda", "rocm" or "tpu"; that of JAX's default device by default.
+      platform: one of `jaxlstm.implementations.PLATFORMS`; that of JAX's default device by default.
 
     Raises:
       ValueError: as `lstm`, but for what depends on the values or shapes of lengths and mask; or a platform

@@ -98,7 +98,7 @@ def feeder(params: LSTMParams, *, activation: Activation = jnp.tanh) -> Feed:
 
 
 def power_of_two(size: int) -> int:
-    """The least one that is not below `size`."""
+    """The smallest power of two that is at least `size`, and at least 1."""
     return 1 << max(size - 1, 0).bit_length()
 
 

@@ -7,7 +7,7 @@ import jax
 import pytest
 
 from experiments.bilingual import as_typeset
-from jaxlstm.data import imdb
+from jaxlstm.data import word_ids
 from jaxlstm.data.text import Alphabet
 
 ROOT = Path(__file__).parent.parent
@@ -43,8 +43,8 @@ def test_texts_become_ids_without_the_library_as_they_do_with_it():
     page = run_page("docs/deploying")
     vocabulary = ["the", "it's", "film", "a"]
     for text in ("It\u2019s THE<br />film - a 'film'.", "", "one_two it's", "a the " * 9):
-        (ids,) = imdb.encode_texts([text], vocabulary, 6, 12)
-        assert page["review_ids"](text, vocabulary, 6, 12) == ids[ids != imdb.PADDING].tolist()
+        (ids,) = word_ids.encode_texts([text], vocabulary, 6, 12)
+        assert page["review_ids"](text, vocabulary, 6, 12) == ids[ids != word_ids.PADDING].tolist()
     for characters in (" 'aelt\u00e9", " aelt\u00e9\u2019"):
         for text in ("L'\u00c9t\u00e9,\n l\u2019a", "", " \u02bcx"):
             expected = Alphabet(characters).encode(as_typeset(text, characters))

@@ -20,6 +20,7 @@ from commands import ECHO, error_of, run
 from damage import damage
 
 from experiments import autoencoder, cumsum, echo, prices
+from experiments.__main__ import interrupt_again
 from experiments.command import main
 from experiments.presets import named
 from experiments.session import batch_size_for, begin, hold_to
@@ -54,6 +55,18 @@ def test_a_killed_run_resumes_to_the_same_end(tmp_path, system):
     assert main([system[0], "--resume", str(folder)]) == 0
     assert json.loads((folder / "result.json").read_text())["metrics"] == expected["metrics"]
     assert (folder / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+
+
+def test_an_interrupt_that_python_would_drop_comes_again(monkeypatch):
+    monkeypatch.setattr(sys, "unraisablehook", interrupt_again)
+
+    class Callback:
+        def __del__(self):
+            raise KeyboardInterrupt
+
+    Callback()  # whose interrupt is lost at once
+    with pytest.raises(KeyboardInterrupt):
+        time.sleep(10)
 
 
 def test_an_interrupted_run_names_the_command_that_continues_it(tmp_path, monkeypatch, capsys):

@@ -49,6 +49,11 @@ class TestLocalCopies:
         (tmp_path / "mine.tgz").touch()
         assert locate(SOURCE, tmp_path / "mine.tgz") == tmp_path / "mine.tgz"
 
+    def test_a_link_to_the_unpacked_folder(self, tmp_path):
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "set").symlink_to("elsewhere")
+        assert locate(SOURCE, tmp_path / "set") == tmp_path / "set"
+
     def test_the_unpacked_folder_itself(self, tmp_path, monkeypatch):
         (tmp_path / "set").mkdir()
         assert locate(SOURCE, tmp_path / "set") == tmp_path / "set"

@@ -119,7 +119,7 @@ def test_sentiment_reads_texts_and_ids(folders):
     # One at a time, and left-padded as in training, the same.
     run = open_finished(folders["sentiment"])[1]
     params = sentiment.deployed(run)["sentiment"].params
-    ids = sentiment.imdb.encode_texts(texts, WORDS, 10, 20)
+    ids = sentiment.word_ids.encode_texts(texts, WORDS, 10, 20)
     expected = jax.nn.sigmoid(sentiment.logits_of(params, ids))
     np.testing.assert_allclose(together, expected, rtol=0, atol=1e-6)
     np.testing.assert_allclose(np.concatenate([predict([text]) for text in texts]), expected, rtol=0, atol=1e-6)

@@ -101,7 +101,14 @@ def test_langid_goes_on_with_its_own_texts_alone(tmp_path, data, monkeypatch, ca
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     settings = ["--data-dir", str(data / "udhr2.zip"), "--hidden-size", "4", "--epochs", "1", "--short-epochs", "0"]
-    folder, _ = run(tmp_path, "langid", *settings)
+
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(langid, "train_apart", interrupt)
+    assert main(["langid", *settings, "--runs", str(tmp_path)]) == 130
+    capsys.readouterr()
+    (folder,) = (tmp_path / "langid").iterdir()
     alphabet = (folder / "alphabet.json").read_bytes()
     line = error_of(capsys, "langid", "--resume", str(folder)).split("\n")[-1]
     assert line == f"error: --resume: the bilingual sample: not what {folder} has learnt from, or changed since"
@@ -231,8 +238,10 @@ def test_manylang_names_bad_settings(tmp_path, data, capsys):
     def error_with(*arguments):
         return error_of(capsys, "manylang", "--data-dir", str(data), "--runs", str(tmp_path / "runs"), *arguments)
 
-    assert error_with("--languages", "en", "xx").startswith("error: --languages: expected two or more of af ar be")
-    assert error_with("--languages", "en", "en").startswith("error: --languages: expected two or more of af ar be")
+    for code in ("xx", "en"):
+        line = error_with("--languages", "en", code)
+        assert line.startswith("error: --languages: expected two or more, each once, of af ar be")
+        assert line.endswith(f", got en {code}")
     assert (
         error_with("--lengths", "5", "3") == "error: --lengths: expected numbers from 1 on, in rising order, got (5, 3)"
     )

@@ -12,7 +12,8 @@ import pytest
 from data_files import LOCAL_DATA, flip, needs_local, one_line
 
 from jaxlstm.data import imdb
-from jaxlstm.data.imdb import Reviews, decode, encode, encode_texts, load_imdb, load_unlabelled, tokenise
+from jaxlstm.data.imdb import load_imdb, load_unlabelled
+from jaxlstm.data.word_ids import Reviews, decode, encode, encode_texts, tokenise
 from jaxlstm.errors import DataError, UserError
 
 pytestmark = pytest.mark.usefixtures("cache")

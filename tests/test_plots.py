@@ -72,7 +72,11 @@ def test_every_figure_can_be_drawn(tmp_path):
         plots.character_scores("$ $ \N{REPLACEMENT CHARACTER}", np.zeros(5), np.ones(5), ("English", "French")),
         plots.confusion(np.eye(2, dtype=int), ["a", "b"]),
         plots.accuracy_by_length({name: {5: 0.5, 10: 0.75} for name in ("an_lstm", "b", "c", "d", "e")}),
+        plots.steps_to_learn({"chrono": {12: 450.0, 25: None}}, 2000),
+        plots.anomalies(random(9), random(9), np.arange(9) == 4),
+        plots.forecast(random(9), random(9), random(9), random(9), quantity="return"),
     ]
+    assert len(figures) == len(set(plots.__all__) - {"save", "has_curve"})
     for index, figure in enumerate(figures):
         plots.save(figure, tmp_path / f"{index}.png")
         assert matplotlib.image.imread(tmp_path / f"{index}.png").std() > 0.01

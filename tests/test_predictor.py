@@ -72,6 +72,18 @@ def test_threads_that_come_together_compile_once(monkeypatch):
         np.testing.assert_allclose(result[-1], expected, rtol=0, atol=1e-6)
 
 
+def test_nothing_is_padded_where_padding_would_be_read():
+    model, _ = counted()
+    ask = Predictor(model, [3, 5], pads=False)
+    for length in (3, 5):
+        sequences = sequences_of(length, length)
+        np.testing.assert_allclose(ask(sequences), [lstm(model.params, xs)[0].h for xs in sequences], rtol=0, atol=1e-6)
+    for lengths, number, steps, got in (((2,), 0, 3, 2), ((3, 4), 0, 5, 3), ((5, 3), 1, 5, 3)):
+        expected = rf"^sequences\[{number}\]: expected {steps} steps, as it is not padded, got {got}$"
+        with pytest.raises(ValueError, match=expected):
+            ask(sequences_of(*lengths))
+
+
 def test_predictor_errors():
     model, _ = counted()
     predict = Predictor(model, [4, 2])

@@ -9,7 +9,7 @@ import pytest
 
 from experiments import sentiment
 from experiments.reviews import MAPPED, finders_of, map_reviews, read_parts, split_rows, with_ngrams, words_of
-from jaxlstm.data import imdb
+from jaxlstm.data import imdb, word_ids
 from jaxlstm.runs import Run
 
 VOCABULARY = ["the", "a", "film", "good", "bad", "not", "very", "rare"]
@@ -20,7 +20,7 @@ def drawn(count, seed):
     rng = np.random.default_rng(seed)
     offsets = np.cumsum([0, *rng.integers(1, 13, count)])
     words = rng.integers(-1, len(VOCABULARY), offsets[-1]).astype(np.int32)
-    return imdb.Reviews(words, offsets, (np.arange(count) >= count // 2).astype(np.int32))
+    return word_ids.Reviews(words, offsets, (np.arange(count) >= count // 2).astype(np.int32))
 
 
 REVIEWS = imdb.Imdb(drawn(60, 0), drawn(20, 1), VOCABULARY)
@@ -45,7 +45,7 @@ def test_reviews_are_read_for_one_thing_each(tmp_path, settings, read, counts):
     parts = read_parts(run, REVIEWS, read, *KEYS)
     assert (len(parts.train.ids), len(parts.validation.ids), len(parts.test.ids), len(parts.unlabelled)) == counts
     assert all(part.ids.shape == (len(part.labels), 8, 3) for part in parts[:3])
-    encoded = imdb.encode(REVIEWS.train, 10, 8)
+    encoded = word_ids.encode(REVIEWS.train, 10, 8)
     rows, held_out = split_rows(KEYS[0], REVIEWS.train.labels, run.config)
     np.testing.assert_array_equal(words_of(parts.validation.ids), encoded[held_out])
     np.testing.assert_array_equal(parts.validation.labels, REVIEWS.train.labels[held_out])
@@ -53,7 +53,9 @@ def test_reviews_are_read_for_one_thing_each(tmp_path, settings, read, counts):
     np.testing.assert_array_equal(parts.train.labels, REVIEWS.train.labels[rows[: counts[0]]])
     unread = len(rows) - counts[0]
     np.testing.assert_array_equal(words_of(parts.unlabelled)[:unread], encoded[rows[counts[0] :]])
-    np.testing.assert_array_equal(words_of(parts.unlabelled)[unread:], imdb.encode(OTHERS, 10, 8)[: counts[3] - unread])
+    np.testing.assert_array_equal(
+        words_of(parts.unlabelled)[unread:], word_ids.encode(OTHERS, 10, 8)[: counts[3] - unread]
+    )
 
 
 def test_new_reviews_are_read_by_the_symbols_of_the_run(tmp_path):
@@ -113,7 +115,7 @@ def test_reviews_of_similar_lengths_are_judged_together(ngrams):
     count, length = 2 * MAPPED + 3, 16
     rng = np.random.default_rng(0)
     ids = rng.integers(1, 9, (count, length))
-    ids[np.arange(length) < length - np.minimum(rng.geometric(0.3, count), length)[:, None]] = imdb.PADDING
+    ids[np.arange(length) < length - np.minimum(rng.geometric(0.3, count), length)[:, None]] = word_ids.PADDING
     if ngrams:
         ids = np.stack([ids, 2 * ids], axis=-1)
     shapes = []

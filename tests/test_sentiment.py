@@ -54,7 +54,7 @@ def test_sentiment(tmp_path, reviews, capsys):
         assert out.startswith(verdict)
         assert "unknown" not in out
     line = error_of(capsys, "sentiment", "--predict", "!!!", "--from", str(folder))
-    assert line == "error: texts[0]: expected at least one word, got none"
+    assert line == "error: --predict: expected at least one word, got none"
     assert main(["sentiment", "--predict", "A wonderful xyzzy film", "--from", str(folder)]) == 0
     assert capsys.readouterr().out.endswith("1 of the 4 words that it has read are unknown to it\n")
 

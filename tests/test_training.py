@@ -275,6 +275,8 @@ def test_a_random_key_in_the_optimiser_resumes(tmp_path):
         (lambda loss: loss, r"expected it to return \(loss, metrics\), .* got the shapes \(\)"),
         (lambda loss: (loss, loss), r"a number and a dict of numbers, got the shapes \(\(\), \(\)\)"),
         (lambda loss: (loss, None), "a number and a dict of numbers"),
+        (lambda loss: (loss, {}, 0), r"got the shapes \(\(\), \{\}, \(\)\)"),
+        (lambda loss: (jnp.ones(2) * loss, {}), r"got the shapes \(\(2,\), \{\}\)"),
         (lambda loss: (loss, {"each": jnp.ones(3)}), r"got the shapes \(\(\), \{'each': \(3,\)\}\)"),
         (lambda loss: (loss, {"a": {"b": loss}}), "a number and a dict of numbers"),
         (lambda loss: (loss, {"loss": loss}), "expected metrics of other names than epoch and loss, got loss"),
@@ -380,17 +382,6 @@ def test_a_resumption_without_early_stopping_goes_on_with_the_last_parameters(tm
     resumed = train(epochs=3, checkpoints=Checkpoints(tmp_path))
     np.testing.assert_array_equal(resumed.params["w"], train(epochs=3).params["w"])
     assert resumed.best_epoch == 3
-
-
-@pytest.mark.parametrize(
-    "returned", [lambda error: error, lambda error: (jnp.ones(2) * error, {}), lambda error: (error, {}, 0)]
-)
-def test_a_loss_that_returns_something_else_is_named(returned):
-    def loss(params, batch, key):
-        return returned(jnp.mean(params["w"]))
-
-    with pytest.raises(ValueError, match=r"^loss: expected it to return \(loss, metrics\), a number and a dict"):
-        fit(loss, {"w": jnp.zeros(3)}, optax.sgd(0.1), batches_of(XS, 5), epochs=1, key=KEY)
 
 
 def test_a_seed_is_no_key():

@@ -83,6 +83,7 @@ def test_the_penalty_is_chosen_on_training_codes_alone(monkeypatch):
 def test_unknown_variants_and_a_missing_package(monkeypatch, capsys):
     line = error_of(capsys, "vowels", "--variants", "sideways")
     assert line.startswith("error: --variants: expected some of alone")
+    assert error_of(capsys, "vowels", "--variants", "alone", "alone").endswith("each once, got alone alone")
     monkeypatch.setitem(sys.modules, "aeon", None)
     assert error_of(capsys, "vowels").endswith("jaxlstm's extra 'series' brings it")
 

@@ -1,7 +1,7 @@
 """The floor: the bare matrix products of the same pass, in the fastest library at hand.
 
-No gates, no state, no copies: a layer on the same machine can approach this time, not beat it by
-much. With z [B, T, 4H] the preactivations:
+No gates, no state, no copies. It is no lower bound: a layer whose chunks of steps stay in the cache may take less
+time. With z [B, T, 4H] the preactivations:
 
     forward    xs W_x in one product; h W_h in one thin product for each step
     train      those; dz W_h^T in one thin product for each step; then xs^T dz, h^T dz and dz W_x^T

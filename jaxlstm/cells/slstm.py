@@ -36,7 +36,7 @@ class SLSTMState(NamedTuple):
     """What a step hands to the next."""
 
     h: Array  # [..., H]
-    c: Array  # [..., H]; this and all below float32 where h is bfloat16
+    c: Array  # [..., H]; this and all below float32 where h is in half precision
     n: Array  # [..., H]
     m: Array  # [..., H]
 

@@ -70,7 +70,7 @@ def cache_dir() -> Path:
 
 def _local_copy(source: Source, place: Path, given_by: str) -> Path:
     place = place.expanduser()
-    if place.is_file() or (place.is_dir() and place.resolve().name in source.names):
+    if place.is_file() or (place.is_dir() and {place.name, place.resolve().name} & set(source.names)):
         return place
     for name in source.names:
         if (place / name).exists():

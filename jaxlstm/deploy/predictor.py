@@ -24,14 +24,15 @@ class Predictor:
 
     Args:
       model: its first input is [batch, time, ...]. If it has another, that is `lengths` [batch]; if it
-        has none, it must know padding by its zeros, or be given sequences of one length only.
+        has none, it must know padding by its zeros, or not be given any.
       lengths: the buckets; by default 8, 16, 32 and so on.
+      pads: False refuses sequences that are not as long as the longest of a call and as a bucket.
 
     Raises:
       ValueError: a model of other inputs, or no buckets.
     """
 
-    def __init__(self, model: Model, lengths: Sequence[int] | None = None):
+    def __init__(self, model: Model, lengths: Sequence[int] | None = None, *, pads: bool = True):
         shape, dtype = next(iter(model.inputs.values()), ((), None))
         if lengths is not None and len(lengths) == 0:
             raise ValueError("lengths: expected at least one bucket, got none")
@@ -41,6 +42,7 @@ class Predictor:
         self._features, self._dtype = tuple(int(size) for size in shape[2:]), np.dtype(dtype)
         self._takes_lengths = len(model.inputs) == 2
         self._buckets = None if lengths is None else sorted(lengths)
+        self._pads = pads
         self._programs: dict[tuple[int, int], Any] = {}
         self._compiling = threading.Lock()
 
@@ -50,11 +52,16 @@ class Predictor:
         An output at every step is as long as the bucket; beyond a sequence's own end it means nothing.
 
         Raises:
-          ValueError: a sequence of another shape or dtype than the model's, or longer than every bucket.
+          ValueError: a sequence of another shape or dtype than the model's, or longer than every bucket; or, where
+            none is padded, one of another length.
         """
         rows = [self._checked(number, sequence) for number, sequence in enumerate(sequences)]
         lengths = np.array([len(row) for row in rows], np.int32)
-        shape = power_of_two(len(rows)), self._bucket(int(lengths.max(initial=0)))
+        steps = self._bucket(int(lengths.max(initial=0)))
+        if not self._pads and any(lengths != steps):
+            number = int(np.argmax(lengths != steps))
+            raise ValueError(f"sequences[{number}]: expected {steps} steps, as it is not padded, got {lengths[number]}")
+        shape = power_of_two(len(rows)), steps
         batch = np.zeros((*shape, *self._features), self._dtype)
         for number, row in enumerate(rows):
             batch[number, : len(row)] = row

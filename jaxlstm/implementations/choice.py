@@ -137,8 +137,11 @@ def preferring(*implementations: str) -> AbstractContextManager[None]:
 
 
 def deciding_for(platform: str) -> AbstractContextManager[None]:
-    """Calls to `lstm` within decide as on that platform: to lower for CUDA on a machine without, or to try
-    the "pallas" kernel in JAX's interpreter ("interpreter"), which is slow."""
+    """Calls to `lstm` within decide as on that platform.
+
+    For lowering to CUDA on a machine without it, or for running the "pallas" kernels in JAX's interpreter, which is
+    slow: `platform="interpreter"`.
+    """
     return _assumed(platform)
 
 

@@ -8,8 +8,6 @@ from jaxlstm.cells import ProjectedLSTMParams
 from jaxlstm.stack import BidirectionalParams
 
 Direction = LSTMParams | ProjectedLSTMParams
-
-
 Layer = LSTMParams | ProjectedLSTMParams | BidirectionalParams
 Stack = tuple[Layer, ...]
 
