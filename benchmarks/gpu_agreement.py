@@ -10,8 +10,14 @@ import numpy as np
 
 from benchmarks.shapes import SHAPES, TINY, Shape
 from jaxlstm import LSTMParams, LSTMState, init_lstm, lstm
+from jaxlstm.implementations.pallas import one_block
 
 TOLERANCES = {"float32": 3e-6, "bfloat16": 2e-2, "float16": 2e-2}  # by norm
+# Rounding, tanh.approx included, comes to 3.7e-3 for the sequence that is worst; the h of a step before, read by one
+# block for one sequence, to 7e-3 (tried with the same arithmetic on a CPU).
+KERNEL_TOLERANCE = 5e-3
+KERNEL_RUNS = 20  # whose results are the same to the bit, unless threads race
+QUICKLY = {"xla_gpu_autotune_level": 0}  # nothing is timed here
 
 
 class Agreement(NamedTuple):
@@ -27,12 +33,19 @@ class Agreement(NamedTuple):
     @property
     def name(self) -> str:
         """In a word or two."""
+        kernel = "" if self.implementation != "pallas" else f" {kernel_of(self.shape.hidden)}"
+        sizes = f"B={self.shape.batch} H={self.shape.hidden}"
         more = " reverse" * self.reverse + " scaled" * self.scaled
-        return f"correct {self.implementation} {self.dtype} H={self.shape.hidden} {self.masking}{more}"
+        return f"correct {self.implementation}{kernel} {self.dtype} {sizes} {self.masking}{more}"
+
+
+def kernel_of(hidden: int) -> str:
+    """Which of our kernels runs at a hidden size."""
+    return "one_block" if hidden <= one_block.MOST_HIDDEN else "cluster"
 
 
 def agreements(tiny: bool) -> Iterator[Agreement]:
-    """What is compared, the kernel first."""
+    """What is compared, our kernels first."""
     small, middle = 2 * [TINY] if tiny else (Shape(20, 50, 32, 128), SHAPES["sentiment"])
     ragged = (("none", False), ("lengths", False), ("holes", False), ("lengths", True), ("holes", True))
     for masking, reverse in ragged:
@@ -41,11 +54,13 @@ def agreements(tiny: bool) -> Iterator[Agreement]:
     yield Agreement("pallas", "float16", middle)
     yield Agreement("pallas", "bfloat16", small._replace(hidden=25))
     yield Agreement("pallas", "bfloat16", middle._replace(batch=67, steps=200))
-    if not tiny:  # the kernel of a cluster of blocks
+    if not tiny:
+        yield Agreement("pallas", "bfloat16", small._replace(batch=2200))  # blocks of 32 sequences
         yield Agreement("pallas", "bfloat16", small._replace(hidden=256))
         yield Agreement("pallas", "bfloat16", small._replace(hidden=512), "holes", True)
         yield Agreement("pallas", "float16", small._replace(hidden=300, steps=200), "lengths", True)
         yield Agreement("pallas", "bfloat16", small._replace(hidden=512), "holes", scaled=True)
+        yield Agreement("pallas", "bfloat16", small._replace(hidden=512, batch=600))  # more clusters than fit at once
     for masking, reverse in ragged:
         if masking != "holes":
             yield Agreement("cudnn", "float32", small, masking, reverse)
@@ -70,7 +85,10 @@ def draw(shape: Shape, dtype: str) -> tuple[LSTMParams, jax.Array, LSTMState, An
 
 
 def agree(agreement: Agreement) -> dict[str, Any]:
-    """The largest distance by norm over all outputs, and over all gradients."""
+    """The largest distance by norm over all outputs, and over all gradients.
+
+    Our kernels are judged more strictly: by the worst sequence, and they must give the same again and again.
+    """
     implementation, dtype, shape, masking, reverse, scaled = agreement
     *arrays, cotangents = draw(shape, dtype)
     rng = np.random.default_rng(1)
@@ -88,20 +106,42 @@ def agree(agreement: Agreement) -> dict[str, Any]:
         return outputs, pull(cotangents)
 
     with jax.default_matmul_precision("highest"):
-        actual = jax.jit(both, static_argnums=0)(implementation, arrays, cotangents)
+        compiled = jax.jit(both, static_argnums=0, compiler_options=QUICKLY)
+        actual = jax.device_get(compiled(implementation, arrays, cotangents))
+        kernel = implementation == "pallas"
+        again = [compiled(implementation, arrays, cotangents) for _ in range(KERNEL_RUNS - 1)] if kernel else []
+    steady = all(same(actual, jax.device_get(other)) for other in again)
     actual = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), actual)
     with jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]):
         wide = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), (arrays, cotangents))
-        expected = jax.jit(both, static_argnums=0)("scan", *wide)
+        expected = jax.device_get(jax.jit(both, static_argnums=0)("scan", *wide))
+
+    def far(got: np.ndarray, want: np.ndarray) -> float:
+        by_sequence = kernel and len(want) == shape.batch
+        return distance_of_worst(got, want) if by_sequence else distance(got, want)
+
     values, gradients = (
-        max(map(distance, jax.tree.leaves(got), jax.tree.leaves(want)))
-        for got, want in zip(actual, expected, strict=True)
+        max(map(far, jax.tree.leaves(got), jax.tree.leaves(want))) for got, want in zip(actual, expected, strict=True)
     )
-    tolerance = TOLERANCES[dtype]
-    close = bool(values <= tolerance and gradients <= tolerance)
-    return {"values": values, "gradients": gradients, "tolerance": tolerance, "close": close}
+    tolerance = KERNEL_TOLERANCE if kernel else TOLERANCES[dtype]
+    close = bool(values <= tolerance and gradients <= tolerance and steady)
+    return {"values": values, "gradients": gradients, "tolerance": tolerance, "steady": steady, "close": close}
 
 
-def distance(got: Any, want: Any) -> float:
+def same(a: Any, b: Any) -> bool:
+    """Whether all arrays are the same to the bit."""
+    return all(x.tobytes() == y.tobytes() for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+def distance(got: np.ndarray, want: np.ndarray) -> float:
     """Relative to the norm of what is expected."""
-    return float(np.linalg.norm(got - np.asarray(want)) / np.linalg.norm(want))
+    return float(np.linalg.norm(got - want) / np.linalg.norm(want))
+
+
+def distance_of_worst(got: np.ndarray, want: np.ndarray) -> float:
+    """The largest of a sequence, of B along the first axis, relative to the norm that is usual for one."""
+
+    def norms(arrays: np.ndarray) -> np.ndarray:
+        return np.linalg.norm(arrays.reshape(len(arrays), -1), axis=1)
+
+    return float(norms(got - want).max() / norms(want).mean())

@@ -1,14 +1,20 @@
 """The script for a short visit to a GPU, run here at a tiny size on the CPU: every part of it but the GPU's own."""
 
+import itertools
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 
 from benchmarks import gpu_agreement, gpu_check, gpu_times
 from benchmarks.command import exit_code
+from benchmarks.shapes import TINY
+from jaxlstm.errors import UserError
+from jaxlstm.implementations import deciding_for
 
 ROOT = Path(__file__).parent.parent
 
@@ -59,9 +65,14 @@ def test_no_time_no_work(tmp_path, capsys):
     assert "the time is up before: correct scan" in capsys.readouterr().out
 
 
+def test_only_names_something(tmp_path):
+    with pytest.raises(UserError, match=r"^--only: expected a part of the name of a result, got 'tiem'$"):
+        called(tmp_path, "--only", "correct", "tiem")
+
+
 def test_a_wrong_result_is_the_exit_code(tmp_path, monkeypatch):
     monkeypatch.setitem(gpu_agreement.TOLERANCES, "float32", 1e-12)
-    code, results = called(tmp_path, "--only", "correct scan float32 H=8 none")
+    code, results = called(tmp_path, "--only", "correct scan float32 B=3 H=8 none")
     assert code == 1
     assert [result["close"] for result in results] == [False]
 
@@ -92,6 +103,46 @@ def test_a_kernel_is_timed_where_it_was_right_at_the_next_larger_size_compared()
     timed = [item for item in gpu_check.selected(gpu_check.parse(["--out", "out"]), tried) if "pallas" in item.name]
     assert {item.about["hidden"] for item in timed} == {20, 25, 128}
     assert {item.about["kind"] for item in timed} == {"time"}
+
+
+def test_each_kernel_has_a_process_of_its_own():
+    names = [agreement.name for agreement in gpu_agreement.agreements(tiny=False)]
+    of_kernels = [[name for name in names if name.startswith(kernel)] for kernel in gpu_check.KERNELS]
+    assert sorted(itertools.chain(*of_kernels)) == sorted(name for name in names if "pallas" in name)
+    assert all(of_kernels)
+    assert len(set(names)) == len(names)
+
+
+def test_what_an_earlier_call_left_is_not_taken_for_what_a_kernel_found(tmp_path, monkeypatch):
+    (kernel, _), options = gpu_check.KERNELS, gpu_check.parse(["--out", str(tmp_path), "--device", "cpu", "--tiny"])
+    earlier = tmp_path / kernel.replace(" ", "_") / "gpu_check.json"
+    earlier.parent.mkdir()
+    earlier.write_text('{"results": [{"name": "correct pallas", "close": true}]}')
+    monkeypatch.setattr(gpu_check, "KERNEL_SECONDS", 0.01)
+    (found,) = gpu_check.try_kernel(kernel, options)
+    assert found == {"name": kernel, "kind": "correct", "error": "did not end within 0.01 seconds: "}
+
+
+def test_one_wrong_sequence_among_many_is_seen():
+    want = np.random.default_rng(0).standard_normal((400, 5, 8))
+    got = want.copy()
+    got[7] *= 1.01
+    assert gpu_agreement.distance(got, want) < 1e-3
+    assert gpu_agreement.distance_of_worst(got, want) == pytest.approx(0.01, rel=0.3)
+
+
+def test_a_kernel_must_give_the_same_each_time(monkeypatch):
+    monkeypatch.setattr(gpu_agreement, "KERNEL_RUNS", 2)
+    agreement = gpu_agreement.Agreement("pallas", "bfloat16", TINY)
+    with deciding_for("interpreter"):
+        right = gpu_agreement.agree(agreement)
+        same = gpu_agreement.same
+        monkeypatch.setattr(gpu_agreement, "same", lambda a, b: same(a, jax.tree.map(lambda leaf: leaf + 1, b)))
+        racing = gpu_agreement.agree(agreement)
+    assert right["close"]
+    assert right["steady"]
+    assert racing == right | {"close": False, "steady": False}
+    assert gpu_check.line_of({"name": "k", "kind": "correct"} | racing).endswith("WRONG, each time another result")
 
 
 def test_it_runs_where_only_jax_and_numpy_are_installed(tmp_path):
