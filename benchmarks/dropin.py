@@ -118,7 +118,7 @@ class Data(NamedTuple):
 
 
 def draw(shape: Shape) -> Data:
-    """Random ones."""
+    """A random batch of tokens, lengths and labels."""
     rng = np.random.default_rng(0)
     lengths = rng.integers((shape.steps + 1) // 2, shape.steps + 1, size=shape.batch)
     drawn = rng.integers(VOCABULARY, size=shape[:2]), lengths, rng.integers(LABELS, size=shape.batch)

@@ -141,7 +141,7 @@ def compiled(case: Case, cuda: Path | None) -> dict[str, Any]:
 
 
 def about(loop: Loop) -> dict[str, Any]:
-    """For the result."""
+    """A loop as the result file describes it."""
     counts = Counter(launch.kind for launch in loop.launches)
     return {
         "direction": "backward" if "transpose" in loop.op_name else "forward",

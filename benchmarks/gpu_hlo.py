@@ -117,7 +117,7 @@ def launches(instruction: Instruction) -> bool:
 
 
 def kind(computations: dict[str, list[Instruction]], instruction: Instruction) -> str:
-    """Of a launch."""
+    """Which kind of launch an instruction is: "product", "kernel", "copy" or "counter"."""
     if instruction.type in SCALARS:
         return "counter"
     within = {inner.opcode for inner in computations.get(instruction.refers.get("calls", ""), [])}

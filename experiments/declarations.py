@@ -62,7 +62,7 @@ def as_typeset(text: str) -> str:
 
 
 def count_characters(texts: Sequence[str]) -> int:
-    """Of all texts together."""
+    """The number of characters in all texts."""
     return sum(map(len, texts))
 
 

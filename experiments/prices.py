@@ -171,10 +171,10 @@ def riskmetrics(returns: np.ndarray, start: float) -> np.ndarray:
 
 
 def log_likelihood(values, mean, deviation):
-    """Of values under normal distributions, each, in nats."""
+    """log N(value; mean, deviation^2) of each value, in nats."""
     return jax.scipy.stats.norm.logpdf(values, mean, deviation)
 
 
 def error(differences: np.ndarray) -> float:
-    """The root of their mean square."""
+    """The root mean square of the differences."""
     return float(np.sqrt(np.mean(np.square(differences))))

@@ -10,7 +10,7 @@ from jax import Array
 
 
 def check_at_least(name: str, value: int | None, least: int) -> None:
-    """For a whole number that is given, not None."""
+    """Raises ValueError unless `value` is None or a whole number of at least `least`."""
     if value is None:
         return
     if not isinstance(value, int | np.integer):

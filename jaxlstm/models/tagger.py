@@ -20,7 +20,7 @@ class TaggerParams(NamedTuple):
 
 
 def init_tagger(key: Array, input_size: int, hidden_size: int, num_labels: int) -> TaggerParams:
-    """Fresh parameters."""
+    """Fresh parameters for D inputs, H units and N labels."""
     key_lstm, key_head = jax.random.split(key)
     return TaggerParams(init_lstm(key_lstm, input_size, hidden_size), init_dense(key_head, hidden_size, num_labels))
 
