@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxlstm.cell import cell_dtype
+
 
 class Noise(NamedTuple):
     """The masks of one layer; what is None is not applied."""
@@ -35,6 +37,8 @@ def zoned_out(new: Any, old: Any, keep_h: Array | None, keep_c: Array | None) ->
         keep = jnp.broadcast_to(keep, new.shape)
         if keep.dtype == jnp.bool_:
             return jnp.where(keep, old, new)
-        return (keep * old + (1 - keep) * new).astype(new.dtype)
+        wide = cell_dtype(new.dtype)
+        keep, old, stepped = (array.astype(wide) for array in (keep, old, new))
+        return (keep * old + (1 - keep) * stepped).astype(new.dtype)
 
     return jax.tree_util.tree_map_with_path(kept, new, old)

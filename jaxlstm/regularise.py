@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.tree_util import keystr, tree_flatten_with_path
 
+from jaxlstm.cell import cell_dtype
 from jaxlstm.cells.interface import Cell
 from jaxlstm.checks import check_key, check_rates
 from jaxlstm.layers import dropout_scale
@@ -107,7 +108,7 @@ def mean_noise(
         raise ValueError(f"zoneout_c: expected 0 at evaluation for {type(state).__name__}, got {zoneout_c}")
 
     def keep(rate: float) -> Array | None:
-        return jnp.full(_over_steps(batch_shape, steps, 1, time_major), rate, dtype) if rate else None
+        return jnp.full(_over_steps(batch_shape, steps, 1, time_major), rate, cell_dtype(dtype)) if rate else None
 
     return Noise(keep_h=keep(zoneout_h), keep_c=keep(zoneout_c))
 

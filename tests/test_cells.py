@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cases import HOLES, LENGTHS
-from cell_cases import CELLS, STEPPED_LSTM, CellProblem, draw, expected, unstabilised
+from cell_cases import CELLS, OPTIONS, STEPPED_LSTM, CellProblem, draw, expected, unstabilised
 from compare import assert_close, assert_close_by_norm, assert_equal
 from jax.test_util import check_grads
 from problem import draw_like
@@ -85,6 +85,15 @@ def test_no_steps_at_all(name):
     state, ys = run(CELLS[name][0], problem)
     assert_equal(state, problem.state)
     assert ys.shape == (3, 0, problem.state.h.shape[-1])
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_fresh_parameters_and_states_can_be_donated(name):
+    """Whose arrays are their own: XLA refuses to take one buffer twice."""
+    cell, _ = CELLS[name]
+    params = cell.init(jax.random.key(0), 8, 8, dtype=np.float32, **OPTIONS.get(name, {}))
+    same = jax.jit(lambda tree: jax.tree.map(jnp.negative, tree), donate_argnums=0)
+    same((cell.zero_state(params, (3,), jnp.float32), params))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, jnp.bfloat16])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from cases import HOLES
 from cell_cases import CELLS, STEPPED_LSTM, draw, unstabilised
-from compare import assert_close, assert_equal
+from compare import assert_close, assert_close_by_norm, assert_equal
 from walk import walk
 
 from jaxlstm import cells, lstm
@@ -81,6 +81,21 @@ def test_zoneout_in_the_mean():
     assert_close(state.h, 0.25 * problem.state.h + 0.75 * plain.h, 1e-13)
     assert_close(state.c, 0.5 * problem.state.c + 0.5 * plain.c, 1e-13)
     assert_close(ys[:, 0], state.h, 0)
+
+
+def test_zoneout_in_the_mean_in_half_precision():
+    params, xs, _ = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.bfloat16), draw("lstm"))
+    rates = {"zoneout_h": 0.25, "zoneout_c": 0.999}  # which bfloat16 rounds to 1
+    with jax.numpy_dtype_promotion("strict"):
+        noise = mean_noise(cells.LSTM, params, (3,), 7, **rates)
+        state, _ = scan_cell(cells.LSTM, params, xs, noise=noise)
+    wide = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), params)
+    expected, _ = scan_cell(
+        cells.LSTM, wide, xs.astype(jnp.float64), noise=mean_noise(cells.LSTM, wide, (3,), 7, **rates)
+    )
+    assert [leaf.dtype for leaf in state] == [jnp.bfloat16, jnp.float32]
+    for leaf, want in zip(state, expected, strict=True):
+        assert_close_by_norm(leaf.astype(jnp.float64), want, 2e-2)
 
 
 def test_weight_drop_drops_recurrent_weights_alone():

@@ -46,8 +46,9 @@ def init(
     """
     w_x, w_h = draw_weights(key, input_size, hidden_size, 4 * hidden_size, dtype)
     b = bias(hidden_size, 0, forget_bias, 0, 0, dtype=dtype)
-    gain = jnp.ones(4 * hidden_size, dtype)
-    return LayerNormParams(w_x, w_h, b, gain, gain, gain[:hidden_size], bias(hidden_size, 0, dtype=dtype))
+    # Arrays of their own, not one twice: what shares a buffer cannot be donated.
+    gain_x, gain_h = jnp.ones(4 * hidden_size, dtype), jnp.ones(4 * hidden_size, dtype)
+    return LayerNormParams(w_x, w_h, b, gain_x, gain_h, jnp.ones(hidden_size, dtype), bias(hidden_size, 0, dtype=dtype))
 
 
 def normalised(v: Array, gain: Array) -> Array:

@@ -125,8 +125,9 @@ def zero_state(params: LSTMParams, batch_shape: tuple[int, ...], dtype: DTypeLik
     if params.w_h.ndim != 3:
         raise ValueError(f"params.w_h: expected shape [heads, H / heads, 4H / heads], got {list(params.w_h.shape)}")
     shape = (*batch_shape, params.b.size // 4)
-    zeros = jnp.zeros(shape, cell_dtype(dtype))
-    return SLSTMState(jnp.zeros(shape, dtype), zeros, zeros, jnp.full(shape, -jnp.inf, cell_dtype(dtype)))
+    wide = cell_dtype(dtype)
+    c, n, m = jnp.zeros(shape, wide), jnp.zeros(shape, wide), jnp.full(shape, -jnp.inf, wide)
+    return SLSTMState(jnp.zeros(shape, dtype), c, n, m)
 
 
 SLSTM = Cell(init, project, step, zero_state, LSTMParams, ahead=False)
