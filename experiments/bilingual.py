@@ -37,7 +37,7 @@ def load_corpora(data_dir: Path | None, with_genesis: bool) -> Corpora:
     try:
         texts = {name: load_udhr(DECLARATIONS[name], data_dir) for name in LANGUAGES}
     except UnreachableError as error:
-        console.print(str(error), style="yellow", markup=False)
+        console.print(str(error), style="yellow", markup=False, soft_wrap=True)
         console.print("Using the small bilingual sample that comes with jaxlstm instead.", style="yellow")
         return Corpora({name: load_sample(name) for name in LANGUAGES}, {}, "the bilingual sample")
     declaration = "the Universal Declaration of Human Rights"

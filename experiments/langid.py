@@ -269,6 +269,7 @@ def identify(run: Run, text: str) -> None:
     log_p = {name: float(values[0]) for name, values in predictor(run)([text]).items()}
     found = score(log_p)
     first, second = LANGUAGES
-    console.print(f"{first if found > 0 else second}   score {found:+.2f} = {log_p[first]:.2f} - {log_p[second]:.2f}")
+    log_ps = ", ".join(f"{name} {log_p[name]:.2f}" for name in LANGUAGES)
+    console.print(f"{first if found > 0 else second}   score {found:+.2f}   log P: {log_ps}")
     alphabet = Alphabet(run.read_json("alphabet.json"))
     show_unknown(alphabet.encode(as_typeset(text, alphabet.characters)) == UNKNOWN, "characters")
