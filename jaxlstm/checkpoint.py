@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from jaxlstm import processes, weights
 from jaxlstm.checks import check_at_least, is_key
-from jaxlstm.errors import CheckpointError
+from jaxlstm.errors import CheckpointError, DamagedError
 
 
 def save(path: str | Path, arrays: Any, record: dict[str, Any] | None = None) -> None:
@@ -81,13 +81,13 @@ class Checkpoints:
         """The newest checkpoint that is not damaged; each damaged one is named in a warning. None if none is left.
 
         Raises:
-          CheckpointError: it holds other arrays than `like`.
+          CheckpointError: it holds other arrays than `like`, cannot be read, or is of a newer format.
         """
         for epoch in reversed(self.epochs()):
             path = self.path(epoch)
             try:
                 arrays, record = weights.read(path)
-            except CheckpointError as error:
+            except DamagedError as error:
                 warnings.warn(f"{error}; trying the checkpoint before it", stacklevel=2)
                 continue
             try:

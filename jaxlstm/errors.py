@@ -26,6 +26,10 @@ class CheckpointError(UserError):
     """A run folder or checkpoint that cannot be used."""
 
 
+class DamagedError(CheckpointError):
+    """A checkpoint whose content is not what was written."""
+
+
 class DivergedError(UserError):
     """Training met a loss or a parameter that is not a number."""
 

@@ -26,7 +26,7 @@ from jax import Array
 
 from jaxlstm import files
 from jaxlstm.checks import dtype_of
-from jaxlstm.errors import CheckpointError
+from jaxlstm.errors import CheckpointError, DamagedError
 
 FORMAT, FORMAT_VERSION = "jaxlstm", 1
 _NO_DIGEST = "0" * 64
@@ -106,7 +106,7 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         header = json.loads(_header(content))["__metadata__"]
         form, version, digest = header["format"], int(header["format_version"]), header["sha256"]
     except (ValueError, KeyError, TypeError):
-        raise CheckpointError(f"{path}: damaged, or no safetensors file that jaxlstm wrote") from None
+        raise DamagedError(f"{path}: damaged, or no safetensors file that jaxlstm wrote") from None
     if form != FORMAT:
         raise CheckpointError(f"{path}: expected a file that jaxlstm wrote, its format is {form!r}")
     if version > FORMAT_VERSION:
@@ -114,7 +114,7 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             f"{path}: its format version is {version}, this jaxlstm reads up to {FORMAT_VERSION}; a newer one reads it"
         )
     if _digest(_with_digest(content, digest, _NO_DIGEST)) != digest:
-        raise CheckpointError(f"{path}: damaged, its content is not what was written")
+        raise DamagedError(f"{path}: damaged, its content is not what was written")
     arrays = {
         name: np.frombuffer(tensor["data"], _DTYPES[tensor["dtype"]]).reshape(tensor["shape"])
         for name, tensor in safetensors.deserialize(content)

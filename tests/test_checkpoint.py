@@ -9,7 +9,7 @@ import pytest
 from compare import assert_equal
 from damage import damage
 
-from jaxlstm import checkpoint, init_lstm
+from jaxlstm import checkpoint, init_lstm, weights
 from jaxlstm.checkpoint import Checkpoints
 from jaxlstm.errors import CheckpointError
 
@@ -154,6 +154,16 @@ def test_a_checkpoint_that_does_not_fit_is_no_damaged_one(tmp_path):
     )
     with pytest.raises(CheckpointError, match=message):
         checkpoints.load_latest({"w": jnp.zeros(3)})
+
+
+def test_a_checkpoint_of_a_newer_format_is_not_passed_over(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, arrays(), {})
+    monkeypatch.setattr(weights, "FORMAT_VERSION", 2)
+    checkpoints.save(2, arrays(), {})
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match=r"2\.safetensors: its format version is 2, this jaxlstm reads up to 1"):
+        checkpoints.load_latest(arrays())
 
 
 def test_the_one_just_saved_stays_beside_damaged_ones_of_later_epochs(tmp_path):
