@@ -79,6 +79,7 @@ def scan_cell(
       resets: booleans [..., T], True where a new sequence starts, valid there or not: the walk enters it,
         from whichever end, with `cell.zero_state`. Sequences packed into one row
         give the outputs of separate rows. One that starts in the padding leaves its zeros in the state.
+        Walking back, the last sequence of a row is entered with `state`, and a start at step 0 changes nothing.
       noise: what `jaxlstm.regularise.draw_noise` draws.
       checkpoint_every: k, keeps the state at every k-th step alone and computes the steps between once
         more in the backward pass. Memory is least near the square root of T.
