@@ -121,9 +121,10 @@ def batches_by_length(
       pool: batches that are sorted together; more of them waste less padding and are less random.
 
     Raises:
-      ValueError: a batch size outside 1 to N, widths that do not ascend, or a length above the last one.
+      ValueError: leading axes that differ, a batch size outside 1 to N, widths that do not ascend, or a length above
+        the last one.
     """
-    size = len(lengths)
+    size = _size_of((arrays, lengths))
     if not 1 <= batch_size <= size:
         raise ValueError(f"batch_size: expected 1 to {size}, the number of examples, got {batch_size}")
     if not len(widths) or list(widths) != sorted(set(widths)) or widths[-1] < lengths.max():

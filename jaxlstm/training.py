@@ -129,10 +129,10 @@ def fit(
       DivergedError: the parameters hold a NaN or an infinity at the start or after an epoch, or a
         loss turned into one; names the epoch, the step and the last good checkpoint.
       LostProcessError: another of several processes is gone.
-      ValueError: no random key, a loss that returns something else, a number of epochs out of range, early stopping
-        with more than one epoch in a call, on a metric that there is not, or other than that of the training to
-        resume; a batch size that the devices do not divide, or no mesh with several processes; a stream of more or
-        fewer batches than it says.
+      ValueError: no random key, a loss that returns something else, a number of epochs or steps out of range, early
+        stopping without patience, with more than one epoch in a call, on a metric that there is not, or other than
+        that of the training to resume; a batch size that the devices do not divide, or no mesh with several
+        processes; a stream of more or fewer batches than it says.
     """
     if not isinstance(batches, Batches | Stream):
         raise ValueError(f"batches: expected Batches or a Stream, got {type(batches).__name__}")
@@ -142,11 +142,14 @@ def fit(
     if mesh is None and jax.process_count() > 1:
         raise ValueError(f"mesh: expected one over the {jax.process_count()} processes, got None")
     check_key(key)
+    check_at_least("batches.steps", batches.steps, 1)
     check_at_least("epochs", epochs, 0)
     check_at_least("epochs_per_call", epochs_per_call, 1)
     check_at_least("checkpoint_every", checkpoint_every, 1)
-    if stopping is not None and epochs_per_call != 1:
-        raise ValueError(f"epochs_per_call: expected 1 with early stopping, got {epochs_per_call}")
+    if stopping is not None:
+        check_at_least("stopping.patience", stopping.patience, 1)
+        if epochs_per_call != 1:
+            raise ValueError(f"epochs_per_call: expected 1 with early stopping, got {epochs_per_call}")
     # As JAX's arrays from the start: as numbers, or NumPy's in float64, they would not be what a checkpoint holds.
     params, carry = jax.tree.map(jnp.asarray, (params, carry))
     _check_finite(params, "initial parameters")
@@ -241,7 +244,13 @@ def _compile_epochs(
 ) -> Callable[[TrainState, Array, np.ndarray], tuple[TrainState, Array, Any]]:
     """(state, key, epochs [E]) -> state, loss of each step [E, S], mean metrics of each epoch [E]."""
     if isinstance(batches, Stream):
-        return partial(_stream_epochs, batches, mesh, parallel.compiled(_step, mesh))
+
+        def step(*arguments: Any) -> Any:
+            # A function of this training: of an earlier one with the same loss JAX would take the program, although
+            # the loss may have read other values then.
+            return _step(*arguments)
+
+        return partial(_stream_epochs, batches, mesh, parallel.compiled(step, mesh))
 
     # The state is not donated: the best parameters may be the same buffers.
     def run(state: TrainState, key: Array, epochs: Array, data: Any):
@@ -278,6 +287,8 @@ def _stream_epochs(
         trail = []
         # The call returns before the step is done, so the next batch is read while the device works.
         for index, batch in enumerate(batches.epoch(key_order)):
+            if index == batches.steps:
+                raise ValueError(f"batches.epoch: expected {batches.steps} batches, got more")
             state, result = step(state, parallel.feed(_copied(batch), mesh), key_steps, np.int32(index))
             trail.append(parallel.local(result, mesh))
         if len(trail) != batches.steps:

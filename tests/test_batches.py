@@ -48,6 +48,11 @@ def by_length(**settings):
     return batches_by_length(rows, LENGTHS, **(arguments | settings))
 
 
+def test_batches_by_length_want_a_length_for_each_example():
+    with pytest.raises(ValueError, match=r"expected one length for every leading axis, got \[46, 47\]"):
+        batches_by_length(np.zeros((46, 8)), LENGTHS, 5, (8,), lambda batch, width: batch)
+
+
 def test_batches_by_length_lose_no_step_and_take_every_example_once():
     batches = by_length()
     first, second = (list(batches.epoch(jax.random.key(seed))) for seed in (0, 1))

@@ -1,5 +1,7 @@
 """The training loop: the same steps as written by hand, resumed bit for bit, stopped where it must."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -294,6 +296,35 @@ def test_what_a_loss_returns_is_looked_at_before_it_is_trained(returned, message
 def test_a_stream_of_another_length_is_named(batches):
     with pytest.raises(ValueError, match=f"^batches.epoch: expected 4 batches, got {batches}$"):
         train(batches=Stream(4, lambda key: iter([(XS[:5], YS[:5])] * batches)))
+
+
+def test_a_stream_without_end_is_named():
+    endless = Stream(4, lambda key: itertools.repeat((XS[:5], YS[:5])))
+    with pytest.raises(ValueError, match=r"^batches.epoch: expected 4 batches, got more$"):
+        train(batches=endless)
+
+
+def test_no_steps_and_no_patience_are_named():
+    with pytest.raises(ValueError, match=r"^batches.steps: expected at least 1, got 0$"):
+        train(batches=Stream(0, lambda key: iter(())))
+    with pytest.raises(ValueError, match=r"^stopping.patience: expected at least 1, got 0$"):
+        train(stopping=EarlyStopping("loss", patience=0))
+
+
+@pytest.mark.parametrize("device_bytes", [0, 10**6])
+def test_a_loss_that_reads_other_values_than_before_is_the_one_that_is_trained(device_bytes):
+    class Task:
+        weight = 1.0
+
+        def loss(self, params, batch, key):
+            return self.weight * jnp.mean((batch @ params["w"] - 3) ** 2), {}
+
+    task, optimiser = Task(), optax.sgd(0.0)
+    batches = batches_of(np.ones((16, 3), np.float32), 8, device_bytes=device_bytes)
+    for weight in (1.0, 100.0):
+        task.weight = weight
+        fitted = fit(task.loss, {"w": jnp.zeros(3)}, optimiser, batches, epochs=1, key=KEY)
+        assert fitted.rows[0]["loss"] == 9 * weight
 
 
 def test_what_is_no_batches_and_no_checkpoints_is_named(tmp_path):
