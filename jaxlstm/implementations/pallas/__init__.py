@@ -11,14 +11,14 @@ cores multiply in instructions of 64 rows, which are hidden units, by 16 columns
 | `mailbox` | how the blocks of a cluster tell each other what they have computed |
 | `arithmetic` | a step of the recurrence in registers |
 | `products` | products on the tensor cores, and when their sums may be read |
-| `memory` | how the kernels read, and how what the tensor cores multiply lies in memory |
+| `memory` | how the kernels read and write, and how what the tensor cores multiply lies in memory |
+| `registers` | what a thread holds of an array, for what is stored in no order but its own |
 | `interface` | what the rest asks of a kernel |
 | `vjp` | what lies outside of the kernels: the projected input, the weight gradients, the derivative |
 
 Half precision alone: a float32 product on the tensor cores is rounded to TensorFloat-32.
 """
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -79,8 +79,9 @@ def run(
     scale = None if h_scale is None else _padded(h_scale.T, (more_units, more_rows))
     kernels = (one_block if alone else cluster).KERNELS
     new, hs = recurrence(kernels, options, weights, _padded(xs, (0, more_rows, 0)), by_features, valid, scale)
-    new, hs = jax.tree.map(lambda leaf: leaf[: call.hidden, ..., : call.batch], (new, hs))
-    return guarded(NAME, (LSTMState(*(leaf.T for leaf in new)), jnp.moveaxis(hs, 0, -1)))
+    new = LSTMState(*(leaf.T[: call.batch, : call.hidden] for leaf in new))
+    by_sequence = jnp.moveaxis(hs, 2, -1).reshape(call.steps, call.batch + more_rows, -1)
+    return guarded(NAME, (new, by_sequence[:, : call.batch, : call.hidden]))
 
 
 def _padded(array: Array, more: tuple[int, ...]) -> Array:

@@ -19,9 +19,23 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
 from jaxlstm.implementations.pallas.arithmetic import GROUP_UNITS, advance, scaled, step_back, where
-from jaxlstm.implementations.pallas.interface import Kernels, Options, interpreter
+from jaxlstm.implementations.pallas.interface import KEPT, Kernels, Options, interpreter
 from jaxlstm.implementations.pallas.mailbox import Mailbox, boxes
-from jaxlstm.implementations.pallas.memory import Extras, load_weights, read, step_at, swizzled, write
+from jaxlstm.implementations.pallas.memory import (
+    FETCHED,
+    Extras,
+    fetch,
+    keep,
+    kept,
+    load_weights,
+    publish,
+    read,
+    share,
+    step_at,
+    step_before,
+    swizzled,
+    write,
+)
 from jaxlstm.implementations.pallas.products import accumulated
 
 MOST_HIDDEN = 512  # eight blocks: no larger cluster runs on every GPU
@@ -37,8 +51,9 @@ class Place(NamedTuple):
 
     options: Options
     members: int  # C, the blocks of the cluster
-    member: Array  # the block's number in it
-    units: Any  # slices: the hidden units of this block,
+    member: Array  # the number of this one in it
+    block: Array  # the number of the cluster: which N sequences it has
+    units: Any  # slices: the hidden units of this member,
     rows: Any  # and its sequences
     mail: Mailbox
     scratch: dict[str, Any]  # shared memory of the block, by what is in it
@@ -61,14 +76,15 @@ def _forward(options: Options, out_types: list, w_h: Array, *inputs: Array) -> A
         "weights": ((2, 2, GROUP_UNITS, max(0, hidden - COLUMNS)), dtype),
         "handed": ((2, GROUP_UNITS, options.rows), jnp.float32),
     }
-    return _launch(options, _forward_kernel, out_types, dtype, scratch, w_h, *inputs)
+    operand = swizzled(options, dtype)
+    return _launch(options, _forward_kernel, out_types, (dtype, operand), scratch, w_h, *inputs)
 
 
 def _forward_kernel(place, w_h, inputs, outputs):
-    options, mail, units, rows = place.options, place.mail, place.units, place.rows
+    options, mail, block, units, rows = place.options, place.mail, place.block, place.units, place.rows
     z_x, h_0, c_0, *extras = inputs
     hs, h_last, c_last, *coefficients = outputs
-    steps, dtype = hs.shape[1], hs.dtype
+    steps, dtype = hs.shape[0], hs.dtype
     handed = place.own("handed")
     extra = Extras(options, extras, units, rows)
 
@@ -86,20 +102,23 @@ def _forward_kernel(place, w_h, inputs, outputs):
 
         return of_h
 
-    # What the next step needs is on its way while the tensor cores compute: asked for after a turn is collected,
-    # since the fence there might wait for it.
+    # What the next step needs is on its way while the tensor cores compute: asked for after the fence, which might
+    # wait for it.
     def read_z(group, s):
+        later = step_at(options, jnp.minimum(s + FETCHED, steps - 1), steps)
+        for gate in GATES[group]:
+            fetch(options, z_x.at[later, block, gate, units])
         t = step_at(options, jnp.minimum(s, steps - 1), steps)
-        return tuple(read(options, z_x, (gate, units, t, rows)) for gate in GATES[group])
+        return tuple(read(options, z_x, (t, block, gate, units)) for gate in GATES[group])
 
     def help_with_products():
         product = products(HELPER)
 
         def step(s, z):
             h = mail.collect(s, arm=False)
+            publish(options)
             ahead = read_z(HELPER, s + 1)
-            for number, (a, b) in enumerate(zip(z, product(h), strict=True)):
-                handed[number] = a + b
+            keep(options, handed, [a + b for a, b in zip(z, product(h), strict=True)])
             plgpu.barrier_arrive(place.ready(s))
             return ahead
 
@@ -108,30 +127,25 @@ def _forward_kernel(place, w_h, inputs, outputs):
     def take_steps():
         product, scale = products(CELL), extra.scale()
 
-        def post(h, turn):
-            h = scaled(h, scale)
-            for to in range(place.members):
-                mail.post(h, turn, place.member, to)
-
         def step(s, carry):
             h_old, c_old, z = carry
             t = step_at(options, s, steps)
             all_h = mail.collect(s, arm=True)
+            publish(options)
             ahead = read_z(CELL, s + 1)
             is_valid = extra.valid(t)
             z = tuple(a + b for a, b in zip(z, product(all_h), strict=True))
             plgpu.barrier_wait(place.ready(s))
-            h, c, by = advance((*z, handed[0], handed[1]), c_old)
+            h, c, by = advance((*z, *kept(options, handed)), c_old)
             h, c = where(is_valid, h.astype(dtype), h_old), where(is_valid, c, c_old)
-            post(h, s + 1)
-            write(options, hs, (units, t, rows), h)
+            mail.broadcast(scaled(h, scale), s + 1, place.members)
+            write(options, hs, (t, block, units), h)
             if coefficients:
-                for number, coefficient in enumerate(by):
-                    write(options, coefficients[0], (number, units, t, rows), coefficient)
+                keep(options, coefficients[0].at[t, block, place.member], [each.astype(KEPT) for each in by])
             return h, c, ahead
 
         h = read(options, h_0, (units, rows))
-        post(h, jnp.int32(0))
+        mail.broadcast(scaled(h, scale), jnp.int32(0), place.members)
         h, c, _ = lax.fori_loop(0, steps, step, (h, read(options, c_0, (units, rows)), read_z(CELL, 0)))
         write(options, h_last, (units, rows), h)
         write(options, c_last, (units, rows), c)
@@ -166,7 +180,7 @@ def _backward(options: Options, out_types: list, w_h: Array, *inputs: Array) -> 
         # By turns: a cell may be a step, but never two, ahead of the products that its helper takes of dz.
         "d_z": ((2, 4, GROUP_UNITS, options.rows), w_h.dtype),
     }
-    return _launch(options, _backward_kernel, out_types, jnp.float32, scratch, w_h, *inputs)
+    return _launch(options, _backward_kernel, out_types, (jnp.float32, ()), scratch, w_h, *inputs)
 
 
 def _tiles(members: int) -> dict[int, range]:
@@ -194,10 +208,10 @@ def _rows(place: Place, w_h: Any, group: int) -> dict[int, list]:
 
 
 def _backward_kernel(place, w_h, inputs, outputs):
-    options, mail, units, rows = place.options, place.mail, place.units, place.rows
-    by_step, d_h_last, d_c_last, d_hs, *extras = inputs
+    options, mail, block, units, rows = place.options, place.mail, place.block, place.units, place.rows
+    coefficients, d_h_last, d_c_last, d_hs, *extras = inputs
     d_z_all, d_h_0, d_c_0 = outputs
-    steps, dtype = d_hs.shape[1], d_hs.dtype
+    steps, dtype = d_hs.shape[0], d_hs.dtype
     d_z_shared = place.own("d_z")
     extra = Extras(options, extras, units, rows)
 
@@ -212,7 +226,7 @@ def _backward_kernel(place, w_h, inputs, outputs):
 
             for tile in weights:
                 (d_h,) = accumulated(options, 1, partial(multiply, tile))
-                mail.post(d_h, turn, place.member, tile)
+                mail.post(d_h, turn, tile)
 
         return of_turn
 
@@ -230,25 +244,30 @@ def _backward_kernel(place, w_h, inputs, outputs):
         post_products, scale = products(CELL), extra.scale()
 
         def read_step(s):
-            t = steps - 1 - step_at(options, jnp.minimum(s, steps - 1), steps)
-            by = tuple(read(options, by_step, (number, units, t, rows)) for number in range(6))
-            return by, read(options, d_hs, (units, t, rows)), extra.valid(t)
+            later = step_before(options, jnp.minimum(s + FETCHED, steps - 1), steps)
+            fetch(options, coefficients.at[later, block, place.member])
+            fetch(options, d_hs.at[later, block, units])
+            t = step_before(options, jnp.minimum(s, steps - 1), steps)
+            by = kept(options, coefficients.at[t, block, place.member])
+            return by, read(options, d_hs, (t, block, units)), extra.valid(t)
 
         def step(s, carry):
             d_h, d_c, (by, d_y, is_valid) = carry
             d_h += d_y.astype(jnp.float32)
-            d_gates, d_c_old = step_back(by, d_h, d_c)
-            t = steps - 1 - step_at(options, s, steps)
+            d_gates, d_c_old = step_back(tuple(each.astype(jnp.float32) for each in by), d_h, d_c)
+            d_gates = tuple(where(is_valid, d_z, jnp.zeros_like(d_z)).astype(dtype) for d_z in d_gates)
             for gate, d_z in enumerate(d_gates):
-                d_z = where(is_valid, d_z, jnp.zeros_like(d_z)).astype(dtype)
-                d_z_shared[lax.rem(s, 2), gate] = d_z
-                write(options, d_z_all, (gate, units, t, rows), d_z)
-            plgpu.commit_smem()
+                share(options, d_z_shared.at[lax.rem(s, 2), gate], d_z)
+            publish(options)
             plgpu.barrier_arrive(place.ready(s))
             ahead = read_step(s + 1)  # on its way while the tensor cores compute
             post_products(s)
-            box = mail.collect(s, arm=True)
-            product = sum((box[sender] for sender in range(1, place.members)), box[0])
+            t = step_before(options, s, steps)
+            for gate, d_z in enumerate(d_gates):
+                write(options, d_z_all, (t, block, gate, units), d_z)
+            product, *others = kept(options, mail.collect(s, arm=True))
+            for other in others:
+                product += other
             return where(is_valid, scaled(product, scale), d_h), where(is_valid, d_c_old, d_c), ahead
 
         start = (
@@ -276,10 +295,10 @@ def _launch(
 ) -> Any:
     """A cluster for each `options.rows` sequences; body(place, w_h, inputs, outputs) in each group.
 
-    `posted` is the dtype of what every member sends at each turn, [64, N]; `scratch` has shapes and dtypes in the
-    shared memory of a block.
+    `posted` is the dtype of what every member sends at each turn, [64, N], and the pattern in which it lies where it
+    arrives; `scratch` has shapes and dtypes in the shared memory of a block.
     """
-    _, hidden, _, batch = inputs[0].shape
+    hidden, blocks = w_h.shape[-1], inputs[0].shape[1]
     members = hidden // GROUP_UNITS
     together = members if options.interpreted else 1  # in one block
     leading = (members,) if options.interpreted else ()
@@ -289,22 +308,23 @@ def _launch(
         group = lax.axis_index("group")
         member = lax.div(group, 2) if options.interpreted else lax.axis_index("member")
         units = pl.ds(member * GROUP_UNITS, GROUP_UNITS)
-        rows = pl.ds(lax.axis_index("block") * options.rows, options.rows)
+        block = lax.axis_index("block")
+        rows = pl.ds(block * options.rows, options.rows)
 
         def scope(boxes, signals, loaded, handovers, *memory):
-            mail = Mailbox(options, member, boxes, signals)
+            mail = Mailbox(options, member, posted[1], boxes, signals)
             mail.open()
             own = dict(zip(scratch, memory, strict=True))
-            place = Place(options, members, member, units, rows, mail, own, loaded.at[group], handovers)
+            place = Place(options, members, member, block, units, rows, mail, own, loaded.at[group], handovers)
             body(place, w_h, refs[: len(inputs)], refs[len(inputs) :])
 
         pl.run_scoped(
             scope,
-            *boxes(options, members, (members, GROUP_UNITS, options.rows), posted),
+            *boxes(options, members, *posted),
             plgpu.Barrier(num_barriers=2 * together),
             plgpu.Barrier(num_barriers=2 * together),
             *(
-                plgpu.SMEM((*leading, *shape), dtype, transforms=swizzled(options, dtype))
+                plgpu.SMEM((*leading, *shape), dtype, transforms=swizzled(options, dtype) if dtype == w_h.dtype else ())
                 for shape, dtype in scratch.values()
             ),
             collective_axes="group",
@@ -316,7 +336,7 @@ def _launch(
     launch = plgpu.kernel(
         kernel,
         out_type=out_types,
-        grid=(batch // options.rows,),
+        grid=(blocks,),
         grid_names=("block",),
         thread_name="group",
         compiler_params=plgpu.CompilerParams(approx_math=True, lowering_semantics=plgpu.LoweringSemantics.Warpgroup),

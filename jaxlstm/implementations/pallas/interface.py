@@ -3,7 +3,12 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 from jax.experimental.pallas import mosaic_gpu as plgpu
+
+# Of the coefficients: half of the bytes of float32, which was most of what a kernel wrote. They are rounded by 2^-12,
+# where bfloat16 would by 2^-9; they lie within -1 and 1 but for one, which grows with c, and float16 holds 65,504.
+KEPT = jnp.float16
 
 
 class Options(NamedTuple):
@@ -19,9 +24,11 @@ class Options(NamedTuple):
 class Kernels(NamedTuple):
     """The two walks of a module; hashable.
 
-    With w_h [4, H, H] in half precision, z_x [4, H, T, B] and the coefficients [6, H, T, B] in float32, h and d_h
-    [H, B] in half precision, c and d_c [H, B] in float32, hs and d_hs [H, T, B], d_z [4, H, T, B], and the extras:
-    valid [T, B] in float32 where steps are masked, scale [H, B] in half precision where h is scaled.
+    The B sequences come in blocks of N, each step of a block in one piece of memory. In half precision w_h [4, H, H],
+    h and d_h [H, B], hs and d_hs [T, B/N, H, N] and d_z [T, B/N, 4, H, N]; in float32 z_x [T, B/N, 4, H, N], c and d_c
+    [H, B]. The coefficients [T, B/N, H/64, 6, 64, N] are of dtype KEPT and in an order that only the kernels know
+    (`memory.keep`). The extras: valid [T, B] in float32 where steps are masked, scale [H, B] in half precision where h
+    is scaled.
     """
 
     # (options, out_types, w_h, z_x, h, c, *extras) -> hs, h, c, and [coefficients] if asked

@@ -13,6 +13,7 @@ In JAX's interpreter, which knows no clusters, the members are threads of one bl
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -23,8 +24,10 @@ from jax.experimental.pallas import mosaic_gpu as plgpu
 from jaxlib.mlir import ir
 from jaxlib.mlir.dialects import arith, gpu, llvm, nvvm
 
+from jaxlstm.implementations.pallas import registers
+from jaxlstm.implementations.pallas.arithmetic import GROUP_UNITS
 from jaxlstm.implementations.pallas.interface import Options
-from jaxlstm.implementations.pallas.memory import swizzled
+from jaxlstm.implementations.pallas.memory import ptx
 
 BOXES = 2
 AXIS = gpu.Dimension.x  # of the cluster, the only one that is used
@@ -35,7 +38,8 @@ class Mailbox(NamedTuple):
 
     options: Options
     member: Array  # whose they are
-    boxes: Any  # [2, places, rows, N] in shared memory; in the interpreter [members, 2, ...]
+    pattern: tuple  # in which they lie in shared memory
+    boxes: Any  # [2, places, 64, N]; in the interpreter [members, 2, ...]
     signals: Any
 
     def open(self) -> None:
@@ -50,43 +54,56 @@ class Mailbox(NamedTuple):
                 signal = _signal(signals, _number(box))
                 nvvm.mbarrier_init(signal.get_ptr(), _number(1), predicate=first)
                 signal.arrive_expect_tx(self._bytes, predicate=first)
-            _ptx("fence.mbarrier_init.release.cluster;")
-            _ptx("barrier.cluster.arrive.release.aligned;")
-            _ptx("barrier.cluster.wait.acquire.aligned;")
+            ptx("fence.mbarrier_init.release.cluster;")
+            ptx("barrier.cluster.arrive.release.aligned;")
+            ptx("barrier.cluster.wait.acquire.aligned;")
 
         open_boxes(self.signals)
 
-    def post(self, value: Array, turn: Array, place: Any, to: Any) -> None:
-        """Sends value [64, N], as the tensor cores leave it, to the box of member `to`; returns at once."""
-        box = lax.rem(turn, BOXES)
+    def post(self, value: Array, turn: Array, to: int) -> None:
+        """Sends value [64, N] to the member `to`, which finds it with `memory.kept`; returns at once."""
         if self.options.interpreted:
-            self.boxes[to, box, place] = value
-            plgpu.commit_smem()
-            plgpu.barrier_arrive(self.signals.at[to * BOXES + box])
+            self._put(value, turn, to)
             return
-        pattern = swizzled(self.options, value.dtype)
+
+        def send(there, signal, value):
+            for number, quad in enumerate(registers.quads_of(registers.words_of(value))):
+                _send(registers.pointer(there, number), quad, signal, to)
+
+        self._inline(send, value, turn)
+
+    def broadcast(self, value: Array, turn: Array, members: int) -> None:
+        """Sends value [64, 16] to every member, whose tensor cores read it there; returns at once."""
+        if self.options.interpreted:
+            for to in range(members):
+                self._put(value, turn, to)
+            return
+
+        def send(there, signal, value):
+            quad, at = registers.row_of_operand(value)
+            pointer = utils.getelementptr(utils.memref_ptr(there), [at], registers.quad_type())
+            for to in range(members):
+                _send(pointer, quad, signal, to)
+
+        self._inline(send, value, turn)
+
+    def _put(self, value: Array, turn: Array, to: Any) -> None:
+        box = lax.rem(turn, BOXES)
+        self.boxes[to, box, self.member] = value
+        plgpu.commit_smem()
+        plgpu.barrier_arrive(self.signals.at[to * BOXES + box])
+
+    def _inline(self, send: Callable[..., None], value: Array, turn: Array) -> None:
+        """Runs send(this member's place in its own box, the box's signal, value): other members have theirs there."""
+        box = lax.rem(turn, BOXES)
 
         @plgpu.inline_mgpu(
-            arg_types=(
-                plgpu.Layout.WGMMA,
-                plgpu.RefType(pattern),
-                plgpu.RefType(),
-                plgpu.Layout.WG_SPLAT,
-                plgpu.Layout.WG_SPLAT,
-            )
+            arg_types=(plgpu.RefType(self.pattern), plgpu.RefType(), plgpu.Layout.WG_SPLAT, plgpu.Layout.WGMMA)
         )
-        def store(_, value, there, signals, box, to):
-            value.store_tiled_async(
-                there,
-                _signal(signals, box.registers.item()),
-                cluster_dim=AXIS,
-                cluster_idx=arith.index_cast(ir.IndexType.get(), to.registers.item()),
-                swizzle=pattern[1].swizzle,
-                optimized=False,
-                tiling_rank=2,
-            )
+        def run(_, there, signals, box, value):
+            send(there, _signal(signals, box.registers.item()), value)
 
-        store(value, self.boxes.at[box, place], self.signals, box, jnp.int32(to))
+        run(self.boxes.at[box, self.member], self.signals, box, value)
 
     def collect(self, turn: Array, *, arm: bool) -> Any:
         """Waits until all of a turn has arrived, and gives the box; one group of threads of a block arms it anew."""
@@ -105,7 +122,6 @@ class Mailbox(NamedTuple):
                 signal.arrive_expect_tx(self._bytes, predicate=one)
 
         wait(self.signals, box, lax.div(turn, BOXES))
-        plgpu.commit_smem()  # what others have stored is there for the tensor cores
         return self.boxes.at[box]
 
     @property
@@ -113,10 +129,10 @@ class Mailbox(NamedTuple):
         return math.prod(self.boxes.shape[1:]) * jnp.dtype(self.boxes.dtype).itemsize  # of a box
 
 
-def boxes(options: Options, members: int, shape: tuple[int, ...], dtype: Any) -> tuple[Any, Any]:
-    """What `pl.run_scoped` allocates for a mailbox: the boxes of `shape` [places, rows, N], and the signals."""
+def boxes(options: Options, members: int, dtype: Any, pattern: tuple) -> tuple[Any, Any]:
+    """What `pl.run_scoped` allocates for a mailbox: the boxes, with a place for every member, and the signals."""
     leading = (members,) if options.interpreted else ()
-    memory = plgpu.SMEM((*leading, BOXES, *shape), dtype, transforms=swizzled(options, dtype))
+    memory = plgpu.SMEM((*leading, BOXES, members, GROUP_UNITS, options.rows), dtype, transforms=pattern)
     if options.interpreted:
         return memory, plgpu.Barrier(num_arrivals=members, num_barriers=members * BOXES)
     return memory, plgpu.SMEM((2 * BOXES,), jnp.int32)  # 8 bytes for each mbarrier
@@ -131,5 +147,15 @@ def _number(value: int) -> Any:
     return utils.c(value, ir.IntegerType.get_signless(32))
 
 
-def _ptx(instruction: str) -> None:
-    llvm.inline_asm(ir.Type.parse("!llvm.void"), [], instruction, "~{memory}", has_side_effects=True)
+def _send(pointer: Any, quad: Any, signal: Any, to: int) -> None:
+    """To the same place in the shared memory of another block, whose barrier counts the bytes."""
+    rank = _number(to)
+    there = utils.get_cluster_ptr(pointer, rank, generic=False)
+    barrier = utils.get_cluster_ptr(signal.get_ptr(), rank, generic=False)
+    llvm.inline_asm(
+        ir.Type.parse("!llvm.void"),
+        [there, *registers.split([quad]), barrier],
+        "st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [$0], {$1, $2, $3, $4}, [$5];",
+        "l,r,r,r,r,l",
+        has_side_effects=True,
+    )

@@ -16,8 +16,22 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
 from jaxlstm.implementations.pallas.arithmetic import GROUP_UNITS, advance, scaled, step_back, where
-from jaxlstm.implementations.pallas.interface import Kernels, Options, interpreter
-from jaxlstm.implementations.pallas.memory import Extras, load_weights, read, step_at, swizzled, write
+from jaxlstm.implementations.pallas.interface import KEPT, Kernels, Options, interpreter
+from jaxlstm.implementations.pallas.memory import (
+    FETCHED,
+    Extras,
+    fetch,
+    keep,
+    kept,
+    load_weights,
+    publish,
+    read,
+    share,
+    step_at,
+    step_before,
+    swizzled,
+    write,
+)
 from jaxlstm.implementations.pallas.products import accumulated
 
 MOST_HIDDEN = 128  # two groups: 4 * 64 * H weights of two bytes are half of a group's registers
@@ -27,16 +41,21 @@ UNITS = GROUP_UNITS  # H is padded to a multiple of it
 class Block(NamedTuple):
     """What a group of threads works with."""
 
-    units: Any  # slices: its hidden units,
+    number: Array  # of the block
+    tile: Array  # of the group: which GROUP_UNITS hidden units it has
+    units: Any  # slices: these units,
     rows: Any  # and the sequences of its block
     weights: list[Any]  # its rows of W_h, by gate
     shared: Any  # of the block: two buffers of h, or of dz, by turns
     ready: Any  # the barrier at which the groups of the block meet
 
-    def meet(self) -> None:
-        """What each group has written to shared memory is there for the tensor cores of all."""
-        plgpu.commit_smem()
+    def tell(self, options: Options) -> None:
+        """What this group has written to shared memory is there for the tensor cores of all groups."""
+        publish(options)
         plgpu.barrier_arrive(self.ready)
+
+    def wait(self) -> None:
+        """Until all groups have told."""
         plgpu.barrier_wait(self.ready)
 
 
@@ -47,42 +66,46 @@ def _forward(options: Options, out_types: list, w_h: Array, *inputs: Array) -> A
 def _forward_kernel(options, block, inputs, outputs):
     z_x, h_0, c_0, *extras = inputs
     hs, h_last, c_last, *coefficients = outputs
-    units, rows = block.units, block.rows
-    steps = hs.shape[1]
+    tile, units, rows = block.tile, block.units, block.rows
+    steps = hs.shape[0]
     extra = Extras(options, extras, units, rows)
     scale = extra.scale()
 
     def read_step(s):
-        t = step_at(options, s, steps)
-        z = tuple(read(options, z_x, (gate, units, t, rows)) for gate in range(4))
+        later = step_at(options, jnp.minimum(s + FETCHED, steps - 1), steps)
+        for gate in range(4):
+            fetch(options, z_x.at[later, block.number, gate, units])
+        t = step_at(options, jnp.minimum(s, steps - 1), steps)
+        z = tuple(read(options, z_x, (t, block.number, gate, units)) for gate in range(4))
         return z, extra.valid(t)
 
     h = read(options, h_0, (units, rows))
-    block.shared[0, units] = scaled(h, scale)
-    block.meet()
+    share(options, block.shared.at[0, units], scaled(h, scale))
+    block.tell(options)
 
     def step(s, carry):
         h_old, c_old, (z, is_valid) = carry
-        ahead = read_step(jnp.minimum(s + 1, steps - 1))  # on its way while the tensor cores compute
+        ahead = read_step(s + 1)  # on its way while the tensor cores compute
         buffer = lax.rem(s, 2)
 
         def multiply(*accumulators):
             for gate, accumulator in enumerate(accumulators):
                 plgpu.wgmma(accumulator, block.weights[gate], block.shared.at[buffer])
 
+        block.wait()
         products = accumulated(options, 4, multiply)
         h, c, by = advance(tuple(a + b for a, b in zip(z, products, strict=True)), c_old)
         h, c = where(is_valid, h.astype(hs.dtype), h_old), where(is_valid, c, c_old)
-        block.shared[1 - buffer, units] = scaled(h, scale)
+        share(options, block.shared.at[1 - buffer, units], scaled(h, scale))
+        block.tell(options)  # first: the fence in it waits for what has been written before, to memory as well
         t = step_at(options, s, steps)
-        write(options, hs, (units, t, rows), h)
+        write(options, hs, (t, block.number, units), h)
         if coefficients:
-            for number, coefficient in enumerate(by):
-                write(options, coefficients[0], (number, units, t, rows), coefficient)
-        block.meet()
+            keep(options, coefficients[0].at[t, block.number, tile], [each.astype(KEPT) for each in by])
         return h, c, ahead
 
     h, c, _ = lax.fori_loop(0, steps, step, (h, read(options, c_0, (units, rows)), read_step(0)))
+    block.wait()
     write(options, h_last, (units, rows), h)
     write(options, c_last, (units, rows), c)
 
@@ -94,33 +117,38 @@ def _backward(options: Options, out_types: list, w_h: Array, *inputs: Array) -> 
 def _backward_kernel(options, block, inputs, outputs):
     coefficients, d_h_last, d_c_last, d_hs, *extras = inputs
     d_z_all, d_h_0, d_c_0 = outputs
-    units, rows = block.units, block.rows
-    steps = d_hs.shape[1]
+    tile, units, rows = block.tile, block.units, block.rows
+    steps, dtype = d_hs.shape[0], d_z_all.dtype
     extra = Extras(options, extras, units, rows)
     scale = extra.scale()
 
     def read_step(s):
-        t = steps - 1 - step_at(options, s, steps)
-        by = tuple(read(options, coefficients, (number, units, t, rows)) for number in range(6))
-        return by, read(options, d_hs, (units, t, rows)).astype(jnp.float32), extra.valid(t)
+        later = step_before(options, jnp.minimum(s + FETCHED, steps - 1), steps)
+        fetch(options, coefficients.at[later, block.number, tile])
+        fetch(options, d_hs.at[later, block.number, units])
+        t = step_before(options, jnp.minimum(s, steps - 1), steps)
+        by = kept(options, coefficients.at[t, block.number, tile])
+        return by, read(options, d_hs, (t, block.number, units)), extra.valid(t)
 
     def step(s, carry):
         d_h, d_c, (by, d_y, is_valid) = carry
-        ahead = read_step(jnp.minimum(s + 1, steps - 1))
+        ahead = read_step(s + 1)
         buffer = lax.rem(s, 2)
-        d_h += d_y
-        d_gates, d_c_old = step_back(by, d_h, d_c)
-        t = steps - 1 - step_at(options, s, steps)
+        d_h += d_y.astype(jnp.float32)
+        d_gates, d_c_old = step_back(tuple(each.astype(jnp.float32) for each in by), d_h, d_c)
+        d_gates = tuple(where(is_valid, d_z, jnp.zeros_like(d_z)).astype(dtype) for d_z in d_gates)
         for gate, d_z in enumerate(d_gates):
-            d_z = where(is_valid, d_z, jnp.zeros_like(d_z)).astype(d_z_all.dtype)
-            write(options, d_z_all, (gate, units, t, rows), d_z)
-            block.shared[buffer, gate, units] = d_z
-        block.meet()
+            share(options, block.shared.at[buffer, gate, units], d_z)
+        block.tell(options)
+        t = step_before(options, s, steps)
+        for gate, d_z in enumerate(d_gates):
+            write(options, d_z_all, (t, block.number, gate, units), d_z)
 
         def multiply(accumulator):
             for gate in range(4):
                 plgpu.wgmma(accumulator, block.weights[gate], block.shared.at[buffer, gate])
 
+        block.wait()
         (product,) = accumulated(options, 1, multiply)
         return where(is_valid, scaled(product, scale), d_h), where(is_valid, d_c_old, d_c), ahead
 
@@ -139,16 +167,17 @@ def _launch(options: Options, body: Any, out_types: list, exchanged: tuple, w_h:
 
     Each group runs body(options, block, inputs, outputs), whose block shares buffers of the `exchanged` shape.
     """
-    _, hidden, _, batch = inputs[0].shape
+    hidden, blocks = w_h.shape[-1], inputs[0].shape[1]
     groups = hidden // GROUP_UNITS
 
     def kernel(w_h, *refs):
-        units = pl.ds(lax.axis_index("group") * GROUP_UNITS, GROUP_UNITS)
-        rows = pl.ds(lax.axis_index("block") * options.rows, options.rows)
+        group, number = lax.axis_index("group"), lax.axis_index("block")
+        units = pl.ds(group * GROUP_UNITS, GROUP_UNITS)
+        rows = pl.ds(number * options.rows, options.rows)
         weights = [load_weights(options, w_h, (gate, units, slice(None))) for gate in range(4)]
 
         def scope(shared, ready):
-            block = Block(units, rows, weights, shared, ready)
+            block = Block(number, group, units, rows, weights, shared, ready)
             body(options, block, refs[: len(inputs)], refs[len(inputs) :])
 
         pl.run_scoped(
@@ -161,7 +190,7 @@ def _launch(options: Options, body: Any, out_types: list, exchanged: tuple, w_h:
     launch = plgpu.kernel(
         kernel,
         out_type=out_types,
-        grid=(batch // options.rows,),
+        grid=(blocks,),
         grid_names=("block",),
         num_threads=groups,
         thread_name="group",

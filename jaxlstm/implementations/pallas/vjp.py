@@ -11,10 +11,12 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxlstm.cell import LSTMParams, LSTMState
-from jaxlstm.implementations.pallas.interface import Kernels, Options
+from jaxlstm.implementations.pallas.arithmetic import GROUP_UNITS
+from jaxlstm.implementations.pallas.interface import KEPT, Kernels, Options
 
 # w_x [D, 4, H], w_h [H, 4, H], b [4, H]; xs [T, B, D]; h and c [H, B]; valid [T, B] in float32 and scale [H, B], or
-# None; hs [H, T, B], the coefficients [6, H, T, B] and dz [4, H, T, B].
+# None. The kernels' own arrays are as `interface.Kernels` says, a block of N sequences after another: hs
+# [T, B/N, H, N], and dz [T, B/N, 4, H, N].
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
@@ -40,14 +42,17 @@ def _recurrence_fwd(kernels, options, params, xs, state, valid, scale):
 def _recurrence_bwd(kernels, options, saved, cotangents):
     params, xs, h, valid, scale, hs, coefficients = saved
     d_state, d_hs = cotangents
-    _, hidden, steps, batch = coefficients.shape
+    steps, blocks, hidden, rows = hs.shape
+    batch = blocks * rows
     out_types = [
-        jax.ShapeDtypeStruct((4, hidden, steps, batch), xs.dtype),  # dz
+        jax.ShapeDtypeStruct((steps, blocks, 4, hidden, rows), xs.dtype),  # dz
         jax.ShapeDtypeStruct((hidden, batch), xs.dtype),  # dh before the first step
         jax.ShapeDtypeStruct((hidden, batch), jnp.float32),  # dc
     ]
     w_h = jnp.transpose(params.w_h, (1, 0, 2))  # of each gate, the rows as they are
     d_z, d_h, d_c = kernels.backward(options, out_types, w_h, coefficients, *d_state, d_hs, *_if_any(valid, scale))
+    hs = jnp.moveaxis(hs, 2, 0).reshape(hidden, steps, batch)
+    d_z = jnp.transpose(d_z, (2, 3, 0, 1, 4)).reshape(4, hidden, steps, batch)
     earlier = jnp.concatenate([hs[:, 1:], h[:, None]] if options.reverse else [h[:, None], hs[:, :-1]], axis=1)
 
     def product(subscripts: str, *arrays: Array) -> Array:
@@ -70,16 +75,19 @@ recurrence.defvjp(_recurrence_fwd, _recurrence_bwd)
 
 
 def _forward(kernels, options, params, xs, state, valid, scale, *, linearise):
+    steps, batch, _ = xs.shape
+    hidden, blocks = params.w_h.shape[-1], batch // options.rows
     z_x = jnp.einsum("dgu,tbd->gutb", params.w_x, xs, preferred_element_type=jnp.float32)
     z_x += params.b.astype(jnp.float32)[:, :, None, None]
-    _, hidden, steps, batch = z_x.shape
+    z_x = jnp.transpose(z_x.reshape(4, hidden, steps, blocks, options.rows), (2, 3, 0, 1, 4))
     out_types = [
-        jax.ShapeDtypeStruct((hidden, steps, batch), xs.dtype),  # hs
+        jax.ShapeDtypeStruct((steps, blocks, hidden, options.rows), xs.dtype),  # hs
         jax.ShapeDtypeStruct((hidden, batch), xs.dtype),  # h
         jax.ShapeDtypeStruct((hidden, batch), jnp.float32),  # c
     ]
     if linearise:
-        out_types.append(jax.ShapeDtypeStruct((6, hidden, steps, batch), jnp.float32))
+        tile = (GROUP_UNITS, options.rows)
+        out_types.append(jax.ShapeDtypeStruct((steps, blocks, hidden // GROUP_UNITS, 6, *tile), KEPT))
     w_h = jnp.transpose(params.w_h, (1, 2, 0))  # of each gate, the columns as rows
     hs, h, c, *coefficients = kernels.forward(options, out_types, w_h, z_x, *state, *_if_any(valid, scale))
     return LSTMState(h, c), hs, coefficients[0] if linearise else None
