@@ -111,6 +111,7 @@ def lstm(
         layout=layout,
         call=call,
         name=choose(call, implementation).name,
+        named=implementation is not None,
         unroll=unroll_of(unroll, layout, call.platform),
     )
 
@@ -207,7 +208,7 @@ def _checked_call(
 
 
 # Compiled here, so that a call outside of any `jit` does not trace and compile its scan anew.
-@partial(jax.jit, static_argnames=("layout", "call", "name", "unroll"))
+@partial(jax.jit, static_argnames=("layout", "call", "name", "named", "unroll"))
 def _run(
     params: LSTMParams,
     xs: Array,
@@ -219,6 +220,7 @@ def _run(
     layout: Layout,
     call: Call,
     name: str,
+    named: bool,
     unroll: int,
 ) -> tuple[LSTMState, Array]:
     if lengths is not None:
@@ -226,11 +228,14 @@ def _run(
     mask = flat_mask(layout, lengths, mask)
     xs = flat_inputs(layout, xs, mask)
 
-    def walk(params, over_steps, per_sequence):
-        xs, mask = over_steps
-        state, h_scale, lengths = per_sequence
-        if name != "scan":
-            return module_of(name).run(call, params, xs, state, lengths, mask, h_scale)
+    def kernel(inputs, fixed):
+        params, xs, state, h_scale = inputs
+        lengths, mask = fixed
+        return module_of(name).run(call, params, xs, state, lengths, mask, h_scale)
+
+    def scan(inputs, fixed):
+        params, xs, state, h_scale = inputs
+        _, mask = fixed
         how = Walk(
             activation=call.activation,
             reverse=call.reverse,
@@ -240,6 +245,19 @@ def _run(
         )
         state = varying_like(state, (params, xs, mask, h_scale))
         return recurrence(how, params, xs, state, mask, h_scale)
+
+    def walk(params, over_steps, per_sequence):
+        xs, mask = over_steps
+        state, h_scale, lengths = per_sequence
+        inputs, fixed = (params, xs, state, h_scale), (lengths, mask)
+        if name == "scan":
+            return scan(inputs, fixed)
+        # In the interpreter a kernel has effects, which `kernel_or_scan` does not carry.
+        if named or call.platform == "interpreter":
+            return kernel(inputs, fixed)
+        from jaxlstm.implementations.fallback import kernel_or_scan  # with the kernels, where one is taken
+
+        return kernel_or_scan(kernel, scan, inputs, fixed)
 
     per_sequence = (*flat_rows(layout, (state, h_scale)), None if name == "scan" else lengths)
     state, hs = on_each_device(walk, params, (xs, mask), per_sequence)
