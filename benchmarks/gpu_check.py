@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,7 +40,7 @@ BATCHES, HIDDEN, STEPS = (1, 8, 32, 128, 512, 2048), (32, 128, 512), 64  # of --
 REVIEWS, TINY_REVIEWS = 25_000, 40
 KERNELS = ("correct pallas one_block", "correct pallas cluster")
 KERNEL_SECONDS = 120  # of each
-TURN_SECONDS = 0.1
+TURN_SECONDS = 0.05
 TINY_TURN_SECONDS = 0.001
 
 
@@ -124,12 +125,14 @@ def try_kernel(kernel: str, options: argparse.Namespace) -> list[dict[str, Any]]
     return found + ([{"name": kernel, "kind": "correct", "error": error}] if error else [])
 
 
-def right_near(hidden: int, tried: list[dict[str, Any]]) -> bool:
-    """Whether the kernels were right at the smallest hidden size compared that is as large as this one.
+def right_near(about: dict[str, Any], tried: list[dict[str, Any]]) -> bool:
+    """Whether the kernels were right at the smallest hidden size compared that is as large, in the same precision.
 
-    The size decides which kernel runs; one that hangs or faults at a size leaves no result there.
+    These decide which kernel runs; one that hangs or faults at a size leaves no result there.
     """
-    larger = [result for result in tried if "shape" in result and result["shape"][-1] >= hidden]
+    single = about["dtype"] == "float32"
+    alike = [result for result in tried if "shape" in result and (result["dtype"] == "float32") == single]
+    larger = [result for result in alike if result["shape"][-1] >= about["hidden"]]
     nearest = min((result["shape"][-1] for result in larger), default=None)
     return any(result.get("close") for result in larger if result["shape"][-1] == nearest)
 
@@ -141,7 +144,7 @@ def selected(options: argparse.Namespace, tried: list[dict[str, Any]]) -> Iterat
         if options.only is not None:
             if any(part in item.name for part in options.only):
                 yield item
-        elif not ours or (item.about["kind"] == "time" and right_near(item.about["hidden"], tried)):
+        elif not ours or (item.about["kind"] == "time" and right_near(item.about, tried)):
             yield item
 
 
@@ -195,10 +198,11 @@ def run(options: argparse.Namespace) -> int:
     print(json.dumps({name: report[name] for name in ("machine", "versions")}), flush=True)
     everything = options.only is None and not options.cpu_vs_gpu
     tried: list[dict[str, Any]] = []
-    for kernel in (kernel for kernel in KERNELS if everything and any(kernel in name for name in names)):
-        results = try_kernel(kernel, options)
-        keep(*results)
-        tried += results
+    kernels = [kernel for kernel in KERNELS if everything and any(kernel in name for name in names)]
+    with ThreadPoolExecutor() as pool:  # at once: they compile for longer than they compute
+        for results in pool.map(partial(try_kernel, options=options), kernels):
+            keep(*results)
+            tried += results
     for item in selected(options, tried):
         if time.perf_counter() - start > 60 * options.minutes:
             print(f"the time is up before: {item.name}")

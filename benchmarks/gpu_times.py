@@ -1,16 +1,18 @@
 """What is timed on a GPU: every implementation and library at every shape, and an epoch of training."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.gpu_programs import Case, jax_call, torch_call
 from benchmarks.programs import PASSES
 from benchmarks.shapes import SHAPES, TINY, Shape
+from jaxlstm.implementations.pallas import MOST_HIDDEN
 
 IMPORTANT = ("sentiment", "medium", "long", "large", "flashrnn")
 FLOAT32 = {"precision": "highest"}
@@ -26,41 +28,52 @@ SCAN_VARIANTS: dict[str, dict[str, Any]] = {
     "unroll 8": {"unroll": 8},
     "unroll 8, command buffers": {"unroll": 8, "compiler_options": COMMAND_BUFFERS},
 }
+# Where a kernel has more blocks than fit on the GPU at once, and the products of the scan are large.
+LARGE_BATCHES = (512, 4096)
+LARGE_HIDDEN = (("bfloat16", 128), ("bfloat16", 256), ("bfloat16", 512), ("float32", 128), ("float32", 256))
 CALLS = {"jaxlstm": jax_call, "flax": jax_call, "torch": torch_call}
 REPEATS = 5
 
 
 def cases(tiny: bool) -> Iterator[Case]:
-    """The important shapes, each with everything that computes it; then the ways to run the scan; then the rest."""
+    """The important shapes, each with everything that computes it, and the rest; then what is asked more rarely."""
     shapes = {"sentiment": TINY} if tiny else SHAPES
     important = [name for name in IMPORTANT if name in shapes]
     rest = [name for name in shapes if name not in important]
-    for name in important:
-        yield from beside_each_other(name, shapes[name])
+    for names in (important, rest):
+        for which in reversed(PASSES):
+            for name in names:
+                yield from beside_each_other(partial(Case, name, shapes[name], which), shapes[name].hidden)
+    for dtype, hidden in () if tiny else LARGE_HIDDEN:
+        for batch in LARGE_BATCHES:
+            shape = Shape(batch, 64, hidden, hidden)
+            for implementation in ("scan", "pallas"):
+                yield Case(f"B={batch} H={hidden}", shape, "train", "jaxlstm", implementation, dtype)
+    for which in reversed(PASSES):
+        for name in (*important, *rest):
+            case = partial(Case, name, shapes[name], which)
+            for library, implementation in (("torch", "cudnn"), ("jaxlstm", "cudnn"), ("jaxlstm", "scan")):
+                yield case(library, implementation, "float32", "float32", FLOAT32)
     for name in important[:3]:
         for variant, options in SCAN_VARIANTS.items():
             for dtype in ("float32",) if tiny else ("float32", "bfloat16"):
-                for which in PASSES[:1] if tiny else PASSES:
-                    yield Case(name, shapes[name], which, "jaxlstm", "scan", dtype, variant, options)
-    for name in rest:
-        yield from beside_each_other(name, shapes[name])
+                yield Case(name, shapes[name], "train", "jaxlstm", "scan", dtype, variant, options)
 
 
-def beside_each_other(name: str, shape: Shape) -> Iterator[Case]:
-    """Every implementation and library, in every dtype."""
-    for which in reversed(PASSES):
-        case = partial(Case, name, shape, which)
-        yield case("jaxlstm", "scan", "bfloat16")
-        yield case("torch", "cudnn", "bfloat16")
-        yield case("jaxlstm", "scan", "float32", "TF32", TF32)
-        yield case("jaxlstm", "cudnn", "float32", "TF32", TF32)
-        yield case("torch", "cudnn", "float32", "TF32", TF32)
-        yield case("jaxlstm", "cudnn", "float32", "float32", FLOAT32)
-        yield case("torch", "cudnn", "float32", "float32", FLOAT32)
-        yield case("flax", "nn.RNN", "float32", "TF32", TF32)
-        yield case("jaxlstm", "scan", "float32", "float32", FLOAT32)
-        yield case("torch", "cudnn", "float16")
-        yield case("jaxlstm", "pallas", "bfloat16")  # last: if it hangs, the others have been measured
+def beside_each_other(case: Callable[..., Case], hidden: int) -> Iterator[Case]:
+    """Every implementation and library, in every dtype; float32 with products of TensorFloat-32, as JAX multiplies."""
+    yield case("torch", "cudnn", "bfloat16")
+    yield case("torch", "cudnn", "float16")
+    yield case("torch", "cudnn", "float32", "TF32", TF32)
+    yield case("flax", "nn.RNN", "float32", "TF32", TF32)
+    yield case("flax", "nn.RNN", "bfloat16")
+    yield case("jaxlstm", "cudnn", "float32", "TF32", TF32)
+    for dtype, more in (("bfloat16", ()), ("float16", ()), ("float32", ("TF32", TF32))):
+        kernel = hidden <= MOST_HIDDEN[jnp.dtype(dtype)]
+        if dtype != "float16" or not kernel:  # the scan takes as long in both of half precision
+            yield case("jaxlstm", "scan", dtype, *more)
+        if kernel:  # last: if it hangs, the others have been measured
+            yield case("jaxlstm", "pallas", dtype, *more)
 
 
 def measure(case: Case, turn_seconds: float, device: jax.Device | None = None) -> dict[str, Any]:

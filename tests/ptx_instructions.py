@@ -7,7 +7,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-from ptx_machine import BLOCK, CLUSTER, LANES, Meeting, MemoryBarrier, Warp
+from ptx_machine import BLOCK, CLUSTER, ENGINE, LANES, Meeting, MemoryBarrier, Warp
 from ptx_program import Instruction
 
 TYPES = {
@@ -92,8 +92,9 @@ def select(opcode, warp, _, to, a, b, where):
 def convert(opcode, warp, _, to, *operands):
     kind, source = opcode[-2], TYPES[opcode[-1]]
     values = [warp.read(operand, source) for operand in operands]
-    if kind == "bf16x2":  # the first operand above
-        high, low = (value.astype(ml_dtypes.bfloat16).view(np.uint16).astype(np.uint32) for value in values)
+    if kind in ("bf16x2", "f16x2"):  # the first operand above
+        half = TYPES[kind.removesuffix("x2")]
+        high, low = (value.astype(half).view(np.uint16).astype(np.uint32) for value in values)
         warp.write(to, high << np.uint32(16) | low)
     else:
         warp.write(to, values[0].astype(TYPES[kind]))
@@ -122,6 +123,13 @@ def shuffle(_, warp, active, to, value, lane, *limits):
     warp.write(to, np.full(LANES, warp.read(value, np.uint32)[int(lane)]))
 
 
+def exchange(_, warp, active, to, value, distance, *limits):
+    """Between the threads of a warp whose numbers differ in some bits."""
+    assert active.all(), "the threads of a warp part"
+    assert limits == ("31", "-1"), limits
+    warp.write(to, warp.read(value, np.uint32)[LANE ^ int(distance)])
+
+
 def branch(_, warp, active, label):
     assert active.all(), "the threads of a warp part"
     warp.next = warp.machine.program.labels[label]
@@ -134,7 +142,12 @@ def end(_, warp, active):
 
 
 def nothing(*_):
-    """Fences: the machine computes in order; what is out of order on a GPU is for ptxas or drawn at random here."""
+    """Other fences: the machine computes in order; what is not on a GPU is for ptxas or drawn at random here."""
+
+
+def show_tensor_cores(_, warp, active):
+    assert active.all(), "the threads of a warp part"
+    warp.block.memory.fence(warp.number)
 
 
 # ---- memory
@@ -155,11 +168,27 @@ def load(opcode, warp, _, to, place):
 
 def store(opcode, warp, active, place, value):
     memory, addresses = _located(opcode, warp, place)
-    memory.store(addresses[active], _bytes(opcode, warp, value)[active])
+    memory.store(addresses[active], _bytes(opcode, warp, value)[active], warp.number)
+
+
+def store_matrices(_, warp, active, place, value):
+    """stmatrix: 8 x 8 values of 16 bits from each register, two of each thread; a thread has the address of a row."""
+    rows = _addresses(warp, place)
+    for number, register in enumerate(_names(value)):
+        matrix = warp.read(register, np.uint8).reshape(8, 16)
+        warp.block.memory.store(rows[8 * number : 8 * number + 8], matrix, warp.number)
+
+
+def prefetch(opcode, warp, active, place, size):
+    """To a cache, which the machine does not have; pieces of 16 bytes that lie within an array."""
+    memory, addresses = _located(opcode, warp, place)
+    for offset in (0, int(size) - 16):
+        memory.places(addresses[active] + offset, 16)
 
 
 def store_to_another_block(opcode, warp, active, place, value, barrier):
     addresses, barriers, values = _addresses(warp, place), _addresses(warp, barrier), _bytes(opcode, warp, value)
+    assert np.unique(addresses[active]).size == active.sum(), "two threads write to one place"
     for lane in LANE[active]:
         warp.block.cluster.send(addresses[lane], values[lane], barriers[lane])
 
@@ -168,14 +197,6 @@ def address_in_another_block(opcode, warp, _, to, address, rank):
     kind = TYPES[opcode[-1]]
     rank = warp.read(rank, np.uint32).astype(kind)
     warp.write(to, warp.read(address, kind) + rank * kind(BLOCK) + kind(CLUSTER))
-
-
-def store_matrices(_, warp, active, place, value):
-    """stmatrix: 8 x 8 values of 16 bits from each register, two of each thread; a thread has the address of a row."""
-    rows = _addresses(warp, place)
-    for number, register in enumerate(_names(value)):
-        matrix = warp.read(register, np.uint8).reshape(8, 16)
-        warp.block.memory.store(rows[8 * number : 8 * number + 8], matrix)
 
 
 def copy_box(_, warp, active, place, box, barrier):
@@ -190,7 +211,7 @@ def copy_box(_, warp, active, place, box, barrier):
     chunks = np.frombuffer(part.tobytes(), np.uint8).reshape(-1, 16)
 
     def arrive():
-        block.memory.store(swizzled(target + 16 * np.arange(len(chunks)), 2 * tiles.shape[-1]), chunks)
+        block.memory.store(swizzled(target + 16 * np.arange(len(chunks)), 2 * tiles.shape[-1]), chunks, ENGINE)
         signal.complete(chunks.size)
 
     block.cluster.messages.append(arrive)
@@ -294,7 +315,8 @@ def _matrix(warp: Warp, descriptor: str, kind: Any, rows: range, columns: int) -
     assert 2 * columns == width
     row = np.array(rows)[:, None]
     addresses = start + row // 8 * distance + row % 8 * width + 16 * np.arange(columns // 8)
-    return warp.block.memory.load(swizzled(addresses, width), 16).view(kind).reshape(len(rows), columns)
+    found = warp.block.memory.load_for_tensor_cores(swizzled(addresses, width), 16, warp.number)
+    return found.view(kind).reshape(len(rows), columns)
 
 
 def _places() -> tuple[np.ndarray, np.ndarray]:
@@ -363,7 +385,10 @@ OPERATIONS: dict[str, Callable[..., None]] = {
     "mad.lo": computes(lambda a, b, c: a * b + c),
     "fma": computes(lambda a, b, c: a.astype(np.float64) * b + c),
     "tanh": computes(np.tanh),
+    "ex2": computes(np.exp2),
+    "rsqrt": computes(lambda a: 1 / np.sqrt(a)),
     "min": computes(np.minimum),
+    "max": computes(np.maximum),
     "and": computes(np.bitwise_and),
     "or": computes(np.bitwise_or),
     "xor": computes(np.bitwise_xor),
@@ -374,17 +399,20 @@ OPERATIONS: dict[str, Callable[..., None]] = {
     "selp": select,
     "elect": elect,
     "shfl.sync.idx": shuffle,
+    "shfl.sync.bfly": exchange,
     "bra": branch,
     "ret": end,
-    "prefetch": nothing,
+    "fence.proxy.async": show_tensor_cores,
     "fence": nothing,
     "ld.param": load_parameter,
     "ld": load,
     "st.async": store_to_another_block,
     "st": store,
     "stmatrix.sync.aligned.m8n8.x4.shared": store_matrices,
+    "prefetch.tensormap": nothing,
     "mapa": address_in_another_block,
     "cp.async.bulk.tensor": copy_box,
+    "cp.async.bulk.prefetch": prefetch,
     "mbarrier.init": begin_barrier,
     "mbarrier.arrive.expect_tx": arrive_and_expect,
     "mbarrier.arrive": arrive,

@@ -2,8 +2,8 @@
 
 What a GPU leaves open is drawn as well: how long a message to another block takes, and whether the tensor cores
 compute at once or when they are waited for. What a program may not rely on raises: memory that nobody has written,
-accumulators before the wait, an address out of bounds, a message to a block that has ended, warps that wait for ever.
-It knows no time and no memory model beyond that.
+accumulators before the wait, an address out of bounds, a message to a block that has ended, warps that wait for ever,
+and writes that the tensor cores need not see yet. It knows no time and no memory model beyond that.
 """
 
 import random
@@ -18,13 +18,18 @@ SHARED_BYTES = 227 * 1024  # what a block of an H100 may have
 GLOBAL, CLUSTER = 1 << 44, 1 << 30  # where addresses of device memory, and of other blocks' shared memory, begin
 REGION = 1 << 32  # of one array in device memory
 BLOCK = 1 << 24  # of one block in the cluster's shared memory
+MESSAGE, ENGINE = -2, -1  # who writes, beside the warps by their numbers: another block, the copy engine
 
 
 class Memory:
-    """Bytes, and which of them have been written."""
+    """Bytes, which of them have been written, and of each who has written it, between which of the warps' fences."""
 
     def __init__(self, data: np.ndarray, written: bool):
         self.bytes, self.written = data, np.full(data.size, written)
+        self.writers, self.times = np.full(data.size, ENGINE, np.int8), np.zeros(data.size, np.int32)
+        self.clock = 0
+        self.fences = np.zeros(LANES + 2)  # the last of each warp; a block has up to 32
+        self.fences[ENGINE] = np.inf
 
     def places(self, addresses: np.ndarray, size: int) -> np.ndarray:
         """The indices of `size` bytes at each address."""
@@ -39,11 +44,25 @@ class Memory:
         assert self.written[places].all(), "memory that nobody has written"
         return self.bytes[places]
 
-    def store(self, addresses: np.ndarray, values: np.ndarray) -> None:
+    def load_for_tensor_cores(self, addresses: np.ndarray, size: int, warp: int) -> np.ndarray:
+        """As `load`. They see what came before a fence of the warp that wrote it, or of the one that asks."""
+        places = self.places(addresses, size)
+        fences = np.maximum(self.fences[self.writers[places]], self.fences[warp])
+        found = self.load(addresses, size)
+        assert (self.times[places] < fences).all(), "the tensor cores read what no fence has shown them"
+        return found
+
+    def store(self, addresses: np.ndarray, values: np.ndarray, writer: int) -> None:
         """Values uint8 [..., size]."""
         places = self.places(addresses, values.shape[-1])
         assert np.unique(places).size == places.size, "two threads write to one place"
         self.bytes[places], self.written[places] = values, True
+        self.writers[places], self.times[places] = writer, self.clock
+
+    def fence(self, warp: int) -> None:
+        """Between what threads write and what the tensor cores read."""
+        self.clock += 1
+        self.fences[warp] = self.clock
 
 
 class MemoryBarrier:
@@ -120,7 +139,7 @@ class Cluster:
 
         def arrive():
             assert not block.ended, "a message to a block that has ended"
-            block.memory.store(np.array(place), value)
+            block.memory.store(np.array(place), value, MESSAGE)
             block.barriers[signal].complete(value.size)
 
         self.messages.append(arrive)

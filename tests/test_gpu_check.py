@@ -93,15 +93,23 @@ def test_throughput_on_both(tmp_path):
 
 
 def test_a_kernel_is_timed_where_it_was_right_at_the_next_larger_size_compared():
-    def result(hidden, **found):
-        return {"name": "correct pallas", "kind": "correct", "shape": [1, 1, 1, hidden], **found}
+    def result(hidden, dtype="bfloat16", **found):
+        return {"name": "correct pallas", "kind": "correct", "dtype": dtype, "shape": [1, 1, 1, hidden], **found}
 
     tried = [result(25, close=True), result(128, close=False), result(128, close=True), result(256, error="a fault")]
     tried.append({"name": "correct pallas", "kind": "correct", "error": "did not end"})
-    right = [hidden for hidden in (20, 25, 128, 129, 256, 512) if gpu_check.right_near(hidden, tried)]
-    assert right == [20, 25, 128]
+    tried.append(result(25, dtype="float32", close=True))
+
+    def right(dtype):
+        sizes = (20, 25, 128, 129, 256, 512)
+        return [hidden for hidden in sizes if gpu_check.right_near({"hidden": hidden, "dtype": dtype}, tried)]
+
+    assert right("bfloat16") == right("float16") == [20, 25, 128]
+    assert right("float32") == [20, 25]
     timed = [item for item in gpu_check.selected(gpu_check.parse(["--out", "out"]), tried) if "pallas" in item.name]
-    assert {item.about["hidden"] for item in timed} == {20, 25, 128}
+    sizes = {(item.about["dtype"], item.about["hidden"]) for item in timed}
+    half = {(dtype, hidden) for dtype in ("bfloat16", "float16") for hidden in (20, 25, 128)}
+    assert sizes == half | {("float32", 20), ("float32", 25)}
     assert {item.about["kind"] for item in timed} == {"time"}
 
 

@@ -59,10 +59,32 @@ def assert_refused(message, *arguments, **options):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("platform", ["cpu", "cuda", "rocm", "tpu", None])
+@pytest.mark.parametrize("platform", ["cpu", "rocm", "tpu", None])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_without_a_measurement_the_scan_is_taken(platform, dtype):
     assert which_implementation(*described(dtype), platform=platform) == ("scan", choice.UNMEASURED)
+
+
+@pytest.mark.parametrize(("dtype", "most"), [(jnp.float32, 256), (jnp.bfloat16, 512), (jnp.float16, 512)])
+def test_on_an_nvidia_gpu_the_kernel_is_taken(dtype, most):
+    name, reason = which_implementation(*described(dtype, hidden=most), platform="cuda")
+    assert name == "pallas"
+    assert "on an H200" in reason
+    for elsewhere in ({"hidden": most + 1}, {"steps": 4}):
+        assert which_implementation(*described(dtype, **elsewhere), platform="cuda") == ("scan", choice.UNMEASURED)
+
+
+@pytest.mark.parametrize("precision", ["highest", "float32", "F32_F32_F32"])
+def test_exact_products_of_float32_are_the_scans(precision):
+    with jax.default_matmul_precision(precision):
+        assert which_implementation(*described(), platform="cuda").name == "scan"
+        assert which_implementation(*described(jnp.bfloat16), platform="cuda").name == "pallas"
+        assert_refused(
+            f"'pallas' multiplies float32 as TensorFloat-32 does, jax_default_matmul_precision is {precision!r}",
+            *described(),
+            implementation="pallas",
+            platform="cuda",
+        )
 
 
 def test_what_is_asked_for_is_taken():
@@ -110,11 +132,14 @@ REFUSED = {
     "pallas": {name: ({"dtype": jnp.bfloat16} | changes, reason) for name, (changes, reason) in COMMON.items()}
     | {
         "cpu": ({"platform": "cpu"}, "needs an NVIDIA GPU, the platform is cpu"),
-        "float32": ({"dtype": np.float32}, "computes in bfloat16 or float16, xs is float32"),
-        "float64": ({"dtype": np.float64}, "computes in bfloat16 or float16, xs is float64"),
+        "float64": ({"dtype": np.float64}, "computes in bfloat16, float16 or float32, xs is float64"),
         "hidden": (
             {"dtype": jnp.bfloat16, "hidden": 513},
-            "keeps W_h in eight multiprocessors: expected H of at most 512, got 513",
+            "keeps W_h on chip: expected H of at most 512 in bfloat16, got 513",
+        ),
+        "hidden-float32": (
+            {"dtype": jnp.float32, "hidden": 257},
+            "keeps W_h on chip: expected H of at most 256 in float32, got 257",
         ),
     },
 }
@@ -210,18 +235,19 @@ CALLERS = {  # what makes one, before anything is preferred, and how many LSTMs 
 def test_a_preference_reaches_the_calls_of_others(name, traced_for_cudnn):
     (make, count), xs = CALLERS[name], jnp.ones((2, 5, 4))
     run = make(xs)
-    with deciding_for("cuda"), preferring("pallas", "cudnn"):  # the first is for half precision alone
+    with deciding_for("cuda"), preferring("cudnn"):
         run(xs)
     assert [hidden for hidden, _ in traced_for_cudnn] == [8] * count
 
 
-def test_what_is_compiled_follows_the_preference(traced_for_cudnn):
+def test_what_is_compiled_follows_the_preference(traced_for_cudnn, monkeypatch):
+    monkeypatch.setattr(choice, "RULES", ())
     problem = draw(dtype=np.float32)
     run = jax.jit(lambda *arguments: lstm(*arguments)[1])
     with deciding_for("cuda"):
         for preferred, seen in (((), 0), (("cudnn",), 1), (("cudnn",), 1), (("scan", "cudnn"), 1), ((), 1)):
             with preferring(*preferred):
-                run.trace(*problem[:3])
+                run.lower(*problem[:3])
             assert len(traced_for_cudnn) == seen
 
 

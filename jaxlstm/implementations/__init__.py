@@ -4,10 +4,11 @@
 |---|---|---|
 | "scan" | the recurrence in XLA; runs everything, everywhere | `jaxlstm.recurrence` |
 | "cudnn" | NVIDIA's own LSTM, float32 | `cudnn` |
-| "pallas" | kernels that walk over all steps with W_h kept on chip, half precision, H of up to 512 | `pallas` |
+| "pallas" | kernels that walk over all steps with W_h kept on chip: H of up to 512, or 256 in float32 | `pallas` |
 
 A call names one of them (`lstm(implementation=)`), or a block of code prefers some (`preferring`), or a rule from
-measurements decides. The two kernels are imported where they are asked for. Each module has
+measurements decides. A kernel that is named refuses what it cannot do; one that nobody has named leaves it to the scan
+(`fallback`): `vmap`, forward mode, a second derivative. All of it is imported where it is needed. Each kernel has
 
     refusal(call) -> str | None      why it cannot run the call, or None
     run(call, params, xs, state, lengths, mask, h_scale) -> (LSTMState, hs)

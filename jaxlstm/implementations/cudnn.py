@@ -6,14 +6,12 @@ for it; by default it is full float32. At every call it copies the lengths to th
 """
 
 from collections.abc import Iterable
-from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxlstm.cell import LSTMParams, LSTMState
-from jaxlstm.implementations.choice import Call, kernel_refusal
+from jaxlstm.implementations.choice import Call, current_precision, kernel_refusal
 from jaxlstm.implementations.guard import guarded
 from jaxlstm.layout import flipped, select_rows
 
@@ -43,7 +41,7 @@ def refusal(call: Call) -> str | None:
         return "knows padding at the right alone: give lengths, not a mask"
     if call.scaled:
         return "takes no h_scale"
-    if (precision := _precision()) not in PRECISIONS:
+    if (precision := current_precision()) not in PRECISIONS:
         return f"multiplies in float32 or tensorfloat32, jax_default_matmul_precision is {precision!r}"
     return kernel_refusal(call)
 
@@ -79,18 +77,12 @@ def run(
         1,  # layers
         0.0,  # dropout
         False,  # bidirectional
-        PRECISIONS[_precision()],
+        PRECISIONS[current_precision()],
     )
     new = LSTMState(h[0], c[0])
     if lengths is not None:
         new = select_rows(lengths > 0, new, state)
     return guarded(NAME, (new, jnp.swapaxes(turned(ys), 0, 1)))
-
-
-def _precision() -> str | None:
-    """What `jax.default_matmul_precision` has set."""
-    config: Any = jax.config  # its settings are not all known to type checkers
-    return config.jax_default_matmul_precision
 
 
 def pack(directions: Iterable[LSTMParams]) -> Array:

@@ -1,13 +1,13 @@
 """Persistent kernels: one launch walks over all steps, with W_h kept on chip (Pallas, Mosaic GPU).
 
 At each step the scan reads W_h from memory anew and starts kernels of its own. Here threads that hold W_h
-once walk over all steps by themselves. Everything is laid out by features, [F, T, B], so that the tensor
-cores multiply in instructions of 64 rows, which are hidden units, by 16 columns, which are sequences.
+once walk over all steps by themselves. Everything is laid out by features, the sequences last, so that the
+tensor cores multiply in instructions of 64 rows, which are hidden units, by 16 columns, which are sequences.
 
 | module | what it is |
 |---|---|
-| `one_block` | H of up to 128: one block of threads, W_h in its registers |
-| `cluster` | H of up to 512: several blocks on neighbouring multiprocessors |
+| `one_block` | H of up to 128 (64 in float32): one block of threads, W_h in its registers |
+| `cluster` | H of up to 512 (256): several blocks on neighbouring multiprocessors |
 | `mailbox` | how the blocks of a cluster tell each other what they have computed |
 | `arithmetic` | a step of the recurrence in registers |
 | `products` | products on the tensor cores, and when their sums may be read |
@@ -16,14 +16,16 @@ cores multiply in instructions of 64 rows, which are hidden units, by 16 columns
 | `interface` | what the rest asks of a kernel |
 | `vjp` | what lies outside of the kernels: the projected input, the weight gradients, the derivative |
 
-Half precision alone: a float32 product on the tensor cores is rounded to TensorFloat-32.
+In half precision as it is. In float32 a product is as exact as with TensorFloat-32, which is what XLA takes on this GPU
+too: forward, W_h and h are rounded to the 11 bits of float16; backward, each factor is the sum of two bfloat16 values,
+whose range a gradient needs. Their magnitudes may be up to 65,504 forward, and so may c where it is saved.
 """
 
 import jax.numpy as jnp
 from jax import Array
 
 from jaxlstm.cell import LSTMParams, LSTMState
-from jaxlstm.implementations.choice import Call, kernel_refusal
+from jaxlstm.implementations.choice import Call, current_precision, kernel_refusal
 from jaxlstm.implementations.guard import guarded
 from jaxlstm.implementations.pallas import cluster, one_block
 from jaxlstm.implementations.pallas.interface import Options
@@ -31,7 +33,10 @@ from jaxlstm.implementations.pallas.vjp import recurrence
 
 NAME = "pallas"
 MULTIPROCESSORS = 132  # of an H100 or H200: with more blocks than that a block takes more rows
-DTYPES = (jnp.bfloat16, jnp.float16)
+# Of hidden units, in one block and in a cluster: of float32 the backward walk holds two parts of W_h.
+MOST_ALONE = {jnp.dtype("bfloat16"): 128, jnp.dtype("float16"): 128, jnp.dtype("float32"): 64}
+MOST_HIDDEN = {jnp.dtype("bfloat16"): 512, jnp.dtype("float16"): 512, jnp.dtype("float32"): 256}
+EXACT = ("highest", "float32", "F32_F32_F32")  # by jax.default_matmul_precision: more than TensorFloat-32
 
 
 def refusal(call: Call) -> str | None:
@@ -40,10 +45,12 @@ def refusal(call: Call) -> str | None:
         return f"needs an NVIDIA GPU, the platform is {call.platform}"
     if call.capability not in (None, "9.0"):
         return f"is written for compute capability 9.0 (H100, H200), this GPU has {call.capability}"
-    if call.dtype not in DTYPES:
-        return f"computes in bfloat16 or float16, xs is {call.dtype}"
-    if call.hidden > cluster.MOST_HIDDEN:
-        return f"keeps W_h in eight multiprocessors: expected H of at most {cluster.MOST_HIDDEN}, got {call.hidden}"
+    if call.dtype not in MOST_HIDDEN:
+        return f"computes in bfloat16, float16 or float32, xs is {call.dtype}"
+    if call.hidden > (most := MOST_HIDDEN[call.dtype]):
+        return f"keeps W_h on chip: expected H of at most {most} in {call.dtype}, got {call.hidden}"
+    if call.dtype == jnp.float32 and (precision := current_precision()) in EXACT:
+        return f"multiplies float32 as TensorFloat-32 does, jax_default_matmul_precision is {precision!r}"
     return kernel_refusal(call)
 
 
@@ -58,8 +65,8 @@ def run(
 ) -> tuple[LSTMState, Array]:
     """See `jaxlstm.implementations`."""
     params, xs, state, h_scale = guarded(NAME, (params, xs, state, h_scale))
-    alone = call.hidden <= one_block.MOST_HIDDEN
-    rows = 32 if alone and call.batch > 16 * MULTIPROCESSORS else 16
+    alone = call.hidden <= MOST_ALONE[call.dtype]
+    rows = 32 if alone and call.dtype != jnp.float32 and call.batch > 16 * MULTIPROCESSORS else 16
     options = Options(
         rows,
         reverse=call.reverse,

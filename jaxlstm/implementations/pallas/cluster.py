@@ -10,6 +10,7 @@ the second helps with the products. Both keep weights in registers, where the te
 256 columns each in the forward walk; what does not fit there is in shared memory.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -35,15 +36,16 @@ from jaxlstm.implementations.pallas.memory import (
     step_before,
     swizzled,
     write,
+    zero,
 )
-from jaxlstm.implementations.pallas.products import accumulated
+from jaxlstm.implementations.pallas.products import TERMS, accumulated, parts_of
 
-MOST_HIDDEN = 512  # eight blocks: no larger cluster runs on every GPU
 UNITS = 2 * GROUP_UNITS  # H is padded to a multiple of it
 CELL, HELPER = range(2)  # the groups of a block
 GATES = {CELL: (0, 1), HELPER: (2, 3)}  # of the forward products: i and f, g and o
 COLUMNS = 256  # of W_h^T in registers, in the forward walk
-TILES = {CELL: 1, HELPER: 3}  # of 64 rows of W_h in registers, in the backward walk: the cell has coefficients there
+# Of 64 rows of W_h in registers, in the backward walk, by the parts of W_h: the cell has coefficients there.
+TILES = {1: {CELL: 1, HELPER: 3}, 2: {CELL: 1, HELPER: 2}}
 
 
 class Place(NamedTuple):
@@ -96,7 +98,7 @@ def _forward_kernel(place, w_h, inputs, outputs):
             def multiply(*accumulators):
                 for accumulator, parts in zip(accumulators, weights, strict=True):
                     for part, columns in enumerate(parts):
-                        plgpu.wgmma(accumulator, columns, h.at[part])
+                        plgpu.wgmma(accumulator, columns(), h.at[part])
 
             return accumulated(options, len(weights), multiply)
 
@@ -105,11 +107,11 @@ def _forward_kernel(place, w_h, inputs, outputs):
     # What the next step needs is on its way while the tensor cores compute: asked for after the fence, which might
     # wait for it.
     def read_z(group, s):
-        later = step_at(options, jnp.minimum(s + FETCHED, steps - 1), steps)
-        for gate in GATES[group]:
-            fetch(options, z_x.at[later, block, gate, units])
+        if group == HELPER:  # for both
+            later = step_at(options, jnp.minimum(s + FETCHED, steps - 1), steps)
+            fetch(options, z_x.at[later, block, place.member])
         t = step_at(options, jnp.minimum(s, steps - 1), steps)
-        return tuple(read(options, z_x, (t, block, gate, units)) for gate in GATES[group])
+        return tuple(read(options, z_x, (t, block, place.member, gate)) for gate in GATES[group])
 
     def help_with_products():
         product = products(HELPER)
@@ -136,16 +138,16 @@ def _forward_kernel(place, w_h, inputs, outputs):
             is_valid = extra.valid(t)
             z = tuple(a + b for a, b in zip(z, product(all_h), strict=True))
             plgpu.barrier_wait(place.ready(s))
-            h, c, by = advance((*z, *kept(options, handed)), c_old)
+            h, c, by = advance((*z, *kept(options, handed)), c_old, dtype == jnp.float32)
             h, c = where(is_valid, h.astype(dtype), h_old), where(is_valid, c, c_old)
-            mail.broadcast(scaled(h, scale), s + 1, place.members)
+            mail.broadcast(scaled(h, scale).astype(w_h.dtype), s + 1, place.members)
             write(options, hs, (t, block, units), h)
             if coefficients:
                 keep(options, coefficients[0].at[t, block, place.member], [each.astype(KEPT) for each in by])
             return h, c, ahead
 
         h = read(options, h_0, (units, rows))
-        mail.broadcast(scaled(h, scale), jnp.int32(0), place.members)
+        mail.broadcast(scaled(h, scale).astype(w_h.dtype), jnp.int32(0), place.members)
         h, c, _ = lax.fori_loop(0, steps, step, (h, read(options, c_0, (units, rows)), read_z(CELL, 0)))
         write(options, h_last, (units, rows), h)
         write(options, c_last, (units, rows), c)
@@ -154,56 +156,69 @@ def _forward_kernel(place, w_h, inputs, outputs):
     mail.collect(jnp.int32(steps), arm=False)  # nothing is on its way to a block that has ended
 
 
-def _columns(place: Place, w_h: Any, group: int, number: int) -> list:
-    """One of the group's two gates of W_h^T in parts of 64 columns: some in registers, the rest in shared memory."""
+def _columns(place: Place, w_h: Any, group: int, number: int) -> list[Callable[[], Any]]:
+    """One of the group's two gates of W_h^T, by 64 columns: the first in registers, the rest in shared memory."""
     gate, hidden = GATES[group][number], w_h.shape[-1]
 
-    def columns(start):
-        return pl.ds(start, GROUP_UNITS)
+    def loaded(start):
+        weights = load_weights(place.options, w_h, (0, gate, place.units, pl.ds(start, GROUP_UNITS)))
+        return lambda: weights
 
-    parts = [
-        load_weights(place.options, w_h, (gate, place.units, columns(start)))
-        for start in range(0, min(hidden, COLUMNS), GROUP_UNITS)
-    ]
-    if hidden <= COLUMNS:
-        return parts
-    there = place.own("weights").at[group, number]
-    plgpu.copy_gmem_to_smem(w_h.at[gate, place.units, pl.ds(COLUMNS, hidden - COLUMNS)], there, place.loaded)
-    plgpu.barrier_wait(place.loaded)
-    return parts + [there.at[:, columns(start)] for start in range(0, hidden - COLUMNS, GROUP_UNITS)]
+    def shared(start):
+        return lambda: place.own("weights").at[group, number + zero(place.options), :, pl.ds(start, GROUP_UNITS)]
+
+    parts = [loaded(start) for start in range(0, min(hidden, COLUMNS), GROUP_UNITS)]
+    if hidden > COLUMNS:
+        rest = w_h.at[0, gate, place.units, pl.ds(COLUMNS, hidden - COLUMNS)]
+        plgpu.copy_gmem_to_smem(rest, place.own("weights").at[group, number], place.loaded)
+        plgpu.barrier_wait(place.loaded)
+    return parts + [shared(start) for start in range(0, hidden - COLUMNS, GROUP_UNITS)]
 
 
 def _backward(options: Options, out_types: list, w_h: Array, *inputs: Array) -> Any:
-    streamed = sum(max(0, len(tiles) - TILES[group]) for group, tiles in _tiles(w_h.shape[-1] // GROUP_UNITS).items())
+    parts, members = w_h.shape[0], w_h.shape[-1] // GROUP_UNITS
+    streamed = sum(len(tiles) for group in (CELL, HELPER) for tiles in _streamed(members, group, parts))
     scratch = {
         "weights": ((streamed, 4, GROUP_UNITS, GROUP_UNITS), w_h.dtype),
         # By turns: a cell may be a step, but never two, ahead of the products that its helper takes of dz.
-        "d_z": ((2, 4, GROUP_UNITS, options.rows), w_h.dtype),
+        "d_z": ((2, parts, 4, GROUP_UNITS, options.rows), w_h.dtype),
     }
     return _launch(options, _backward_kernel, out_types, (jnp.float32, ()), scratch, w_h, *inputs)
 
 
-def _tiles(members: int) -> dict[int, range]:
-    """The tiles of 64 rows of W_h that each group multiplies: a quarter for the cell, which has more to do."""
-    few = max(1, members // 4)
+def _tiles(members: int, parts: int) -> dict[int, range]:
+    """The tiles of 64 rows of W_h that each group multiplies.
+
+    A quarter for the cell, which has more to do; half where three products of parts make one.
+    """
+    few = max(1, members // (4 if parts == 1 else 2))
     return {CELL: range(few), HELPER: range(few, members)}
 
 
+def _streamed(members: int, group: int, parts: int) -> list[range]:
+    """The tiles in shared memory: of the first part what the registers do not hold, of the second all."""
+    tiles = _tiles(members, parts)[group]
+    return [tiles[TILES[parts][group] :], tiles][:parts]
+
+
 def _rows(place: Place, w_h: Any, group: int) -> dict[int, list]:
-    """The group's tiles of W_h, each by gate: the first in registers, the rest in shared memory."""
-    tiles = _tiles(place.members)
-    before = max(0, len(tiles[CELL]) - TILES[CELL]) if group == HELPER else 0  # there is what the cell has put there
-    weights = {}
-    for number, tile in enumerate(tiles[group]):
-        here = [(gate, pl.ds(tile * GROUP_UNITS, GROUP_UNITS), place.units) for gate in range(4)]
-        if number < TILES[group]:
-            weights[tile] = [load_weights(place.options, w_h, index) for index in here]
-            continue
-        there = place.own("weights").at[before + number - TILES[group]]
-        for gate, index in enumerate(here):
-            plgpu.copy_gmem_to_smem(w_h.at[index], there.at[gate], place.loaded)
-            plgpu.barrier_wait(place.loaded)
-        weights[tile] = [there.at[gate] for gate in range(4)]
+    """The group's tiles of W_h, by part functions of the gate: the first in registers, the rest in shared memory."""
+    parts, before = w_h.shape[0], 0
+    if group == HELPER:  # there is what the cell has put there
+        before = sum(len(tiles) for tiles in _streamed(place.members, CELL, parts))
+    weights: dict[int, list] = {tile: [] for tile in _tiles(place.members, parts)[group]}
+    for part, streamed in enumerate(_streamed(place.members, group, parts)):
+        for tile in weights:
+            here = [(part, gate, pl.ds(tile * GROUP_UNITS, GROUP_UNITS), place.units) for gate in range(4)]
+            if tile not in streamed:
+                weights[tile].append([load_weights(place.options, w_h, index) for index in here].__getitem__)
+                continue
+            there = place.own("weights").at[before]
+            before += 1
+            for gate, index in enumerate(here):
+                plgpu.copy_gmem_to_smem(w_h.at[index], there.at[gate], place.loaded)
+                plgpu.barrier_wait(place.loaded)
+            weights[tile].append(lambda gate, there=there: there.at[gate + zero(place.options)])
     return weights
 
 
@@ -212,7 +227,7 @@ def _backward_kernel(place, w_h, inputs, outputs):
     coefficients, d_h_last, d_c_last, d_hs, *extras = inputs
     d_z_all, d_h_0, d_c_0 = outputs
     steps, dtype = d_hs.shape[0], d_hs.dtype
-    d_z_shared = place.own("d_z")
+    parts, d_z_shared = w_h.shape[0], place.own("d_z")
     extra = Extras(options, extras, units, rows)
 
     def products(group):
@@ -222,7 +237,9 @@ def _backward_kernel(place, w_h, inputs, outputs):
         def of_turn(turn):
             def multiply(tile, accumulator):
                 for gate in range(4):
-                    plgpu.wgmma(accumulator, weights[tile][gate], d_z_shared.at[lax.rem(turn, 2), gate])
+                    for of_weights, part in TERMS[parts]:
+                        there = d_z_shared.at[lax.rem(turn, 2), part, gate]
+                        plgpu.wgmma(accumulator, weights[tile][of_weights](gate), there)
 
             for tile in weights:
                 (d_h,) = accumulated(options, 1, partial(multiply, tile))
@@ -257,14 +274,16 @@ def _backward_kernel(place, w_h, inputs, outputs):
             d_gates, d_c_old = step_back(tuple(each.astype(jnp.float32) for each in by), d_h, d_c)
             d_gates = tuple(where(is_valid, d_z, jnp.zeros_like(d_z)).astype(dtype) for d_z in d_gates)
             for gate, d_z in enumerate(d_gates):
-                share(options, d_z_shared.at[lax.rem(s, 2), gate], d_z)
+                for number, part in enumerate(parts_of(d_z, parts, w_h.dtype)):
+                    share(options, d_z_shared.at[lax.rem(s, 2), number, gate], part)
             publish(options)
             plgpu.barrier_arrive(place.ready(s))
-            ahead = read_step(s + 1)  # on its way while the tensor cores compute
-            post_products(s)
             t = step_before(options, s, steps)
             for gate, d_z in enumerate(d_gates):
                 write(options, d_z_all, (t, block, gate, units), d_z)
+            ahead = read_step(s + 1)  # on its way while the tensor cores compute
+            plgpu.barrier_wait(place.ready(s))  # for dz of the cell's other warps
+            post_products(s)
             product, *others = kept(options, mail.collect(s, arm=True))
             for other in others:
                 product += other

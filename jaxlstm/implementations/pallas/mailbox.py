@@ -22,7 +22,7 @@ from jax.experimental.mosaic import gpu as mgpu
 from jax.experimental.mosaic.gpu import utils
 from jax.experimental.pallas import mosaic_gpu as plgpu
 from jaxlib.mlir import ir
-from jaxlib.mlir.dialects import arith, gpu, llvm, nvvm
+from jaxlib.mlir.dialects import arith, llvm, nvvm
 
 from jaxlstm.implementations.pallas import registers
 from jaxlstm.implementations.pallas.arithmetic import GROUP_UNITS
@@ -30,7 +30,6 @@ from jaxlstm.implementations.pallas.interface import Options
 from jaxlstm.implementations.pallas.memory import ptx
 
 BOXES = 2
-AXIS = gpu.Dimension.x  # of the cluster, the only one that is used
 
 
 class Mailbox(NamedTuple):

@@ -143,6 +143,24 @@ def load_weights(options: Options, w: Any, index: tuple) -> Any:
     return read(options, w, index, plgpu.Layout.WGMMA)
 
 
+def zero(options: Options) -> Any:
+    """0, of which LLVM knows nothing.
+
+    In the index of weights in shared memory it keeps their many addresses, for each product another, from being
+    computed before the loop over time, which would put them where registers are spilled to.
+    """
+    if options.interpreted:
+        return 0
+    scalar: Any = plgpu.ShapeDtypeStruct((), jnp.int32, layout=plgpu.Layout.WG_SPLAT(()))
+
+    @plgpu.inline_mgpu(return_type=scalar)
+    def unknown(_):
+        value: Any = llvm.inline_asm(registers.number_type(), [], "mov.b32 $0, 0;", "=r", has_side_effects=True)
+        return mgpu.FragmentedArray.splat(value, (), is_signed=True)
+
+    return unknown()
+
+
 class Extras:
     """What is there for some calls only, in the memory of the device: which steps are valid, and the scale of h."""
 

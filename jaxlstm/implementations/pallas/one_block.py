@@ -32,21 +32,21 @@ from jaxlstm.implementations.pallas.memory import (
     swizzled,
     write,
 )
-from jaxlstm.implementations.pallas.products import accumulated
+from jaxlstm.implementations.pallas.products import TERMS, accumulated, parts_of
 
-MOST_HIDDEN = 128  # two groups: 4 * 64 * H weights of two bytes are half of a group's registers
 UNITS = GROUP_UNITS  # H is padded to a multiple of it
 
 
 class Block(NamedTuple):
     """What a group of threads works with."""
 
+    parts: int  # of which each factor of a product is a sum
     number: Array  # of the block
     tile: Array  # of the group: which GROUP_UNITS hidden units it has
     units: Any  # slices: these units,
     rows: Any  # and the sequences of its block
-    weights: list[Any]  # its rows of W_h, by gate
-    shared: Any  # of the block: two buffers of h, or of dz, by turns
+    weights: list[list[Any]]  # its rows of W_h, by part and gate
+    shared: Any  # of the block: two buffers of h, or of dz, by turns, each by part
     ready: Any  # the barrier at which the groups of the block meet
 
     def tell(self, options: Options) -> None:
@@ -73,14 +73,17 @@ def _forward_kernel(options, block, inputs, outputs):
 
     def read_step(s):
         later = step_at(options, jnp.minimum(s + FETCHED, steps - 1), steps)
-        for gate in range(4):
-            fetch(options, z_x.at[later, block.number, gate, units])
+        fetch(options, z_x.at[later, block.number, tile])
         t = step_at(options, jnp.minimum(s, steps - 1), steps)
-        z = tuple(read(options, z_x, (t, block.number, gate, units)) for gate in range(4))
+        z = tuple(read(options, z_x, (t, block.number, tile, gate)) for gate in range(4))
         return z, extra.valid(t)
 
+    def share_h(h, buffer):
+        for number, part in enumerate(parts_of(scaled(h, scale), block.parts, block.shared.dtype)):
+            share(options, block.shared.at[buffer, number, units], part)
+
     h = read(options, h_0, (units, rows))
-    share(options, block.shared.at[0, units], scaled(h, scale))
+    share_h(h, 0)
     block.tell(options)
 
     def step(s, carry):
@@ -90,13 +93,14 @@ def _forward_kernel(options, block, inputs, outputs):
 
         def multiply(*accumulators):
             for gate, accumulator in enumerate(accumulators):
-                plgpu.wgmma(accumulator, block.weights[gate], block.shared.at[buffer])
+                for of_weights, part in TERMS[block.parts]:
+                    plgpu.wgmma(accumulator, block.weights[of_weights][gate], block.shared.at[buffer, part])
 
         block.wait()
         products = accumulated(options, 4, multiply)
-        h, c, by = advance(tuple(a + b for a, b in zip(z, products, strict=True)), c_old)
+        h, c, by = advance(tuple(a + b for a, b in zip(z, products, strict=True)), c_old, hs.dtype == jnp.float32)
         h, c = where(is_valid, h.astype(hs.dtype), h_old), where(is_valid, c, c_old)
-        share(options, block.shared.at[1 - buffer, units], scaled(h, scale))
+        share_h(h, 1 - buffer)
         block.tell(options)  # first: the fence in it waits for what has been written before, to memory as well
         t = step_at(options, s, steps)
         write(options, hs, (t, block.number, units), h)
@@ -138,7 +142,8 @@ def _backward_kernel(options, block, inputs, outputs):
         d_gates, d_c_old = step_back(tuple(each.astype(jnp.float32) for each in by), d_h, d_c)
         d_gates = tuple(where(is_valid, d_z, jnp.zeros_like(d_z)).astype(dtype) for d_z in d_gates)
         for gate, d_z in enumerate(d_gates):
-            share(options, block.shared.at[buffer, gate, units], d_z)
+            for number, part in enumerate(parts_of(d_z, block.parts, block.shared.dtype)):
+                share(options, block.shared.at[buffer, number, gate, units], part)
         block.tell(options)
         t = step_before(options, s, steps)
         for gate, d_z in enumerate(d_gates):
@@ -146,7 +151,9 @@ def _backward_kernel(options, block, inputs, outputs):
 
         def multiply(accumulator):
             for gate in range(4):
-                plgpu.wgmma(accumulator, block.weights[gate], block.shared.at[buffer, gate])
+                for of_weights, part in TERMS[block.parts]:
+                    there = block.shared.at[buffer, part, gate]
+                    plgpu.wgmma(accumulator, block.weights[of_weights][gate], there)
 
         block.wait()
         (product,) = accumulated(options, 1, multiply)
@@ -167,23 +174,35 @@ def _launch(options: Options, body: Any, out_types: list, exchanged: tuple, w_h:
 
     Each group runs body(options, block, inputs, outputs), whose block shares buffers of the `exchanged` shape.
     """
-    hidden, blocks = w_h.shape[-1], inputs[0].shape[1]
+    parts, hidden, blocks = w_h.shape[0], w_h.shape[-1], inputs[0].shape[1]
     groups = hidden // GROUP_UNITS
 
     def kernel(w_h, *refs):
         group, number = lax.axis_index("group"), lax.axis_index("block")
         units = pl.ds(group * GROUP_UNITS, GROUP_UNITS)
         rows = pl.ds(number * options.rows, options.rows)
-        weights = [load_weights(options, w_h, (gate, units, slice(None))) for gate in range(4)]
+        rows_of_gate = [(gate, units, slice(None)) for gate in range(4)]
+        weights = [[load_weights(options, w_h, (0, *index)) for index in rows_of_gate]]
 
-        def scope(shared, ready):
-            block = Block(number, group, units, rows, weights, shared, ready)
+        def scope(shared, ready, *more):
+            if more:  # the second parts of the weights, for which there are no registers left
+                there, loaded = more[0].at[group], more[1].at[group]
+                for gate, index in enumerate(rows_of_gate):
+                    plgpu.copy_gmem_to_smem(w_h.at[1, *index], there.at[gate], loaded)
+                    plgpu.barrier_wait(loaded)
+                weights.append([there.at[gate] for gate in range(4)])
+            block = Block(parts, number, group, units, rows, weights, shared, ready)
             body(options, block, refs[: len(inputs)], refs[len(inputs) :])
 
+        def memory(*shape):
+            return plgpu.SMEM(shape, w_h.dtype, transforms=swizzled(options, w_h.dtype))
+
+        second = [memory(groups, 4, GROUP_UNITS, hidden), plgpu.Barrier(num_barriers=groups)] if parts > 1 else []
         pl.run_scoped(
             scope,
-            plgpu.SMEM((2, *exchanged, options.rows), w_h.dtype, transforms=swizzled(options, w_h.dtype)),
+            memory(2, parts, *exchanged, options.rows),
             plgpu.Barrier(num_arrivals=groups),
+            *second,
             collective_axes="group",
         )
 

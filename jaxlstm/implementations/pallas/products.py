@@ -12,6 +12,16 @@ from jax.experimental.pallas import mosaic_gpu as plgpu
 from jaxlstm.implementations.pallas.arithmetic import GROUP_UNITS
 from jaxlstm.implementations.pallas.interface import Options
 
+# A product of sums of parts, by the parts of the weights and of what they multiply. Of two bfloat16 values each, the
+# product of the two second parts is 2^-16 of the whole, below what TensorFloat-32 rounds away.
+TERMS = {1: ((0, 0),), 2: ((0, 0), (0, 1), (1, 0))}
+
+
+def parts_of(value: Array, count: int, dtype: Any) -> tuple[Array, ...]:
+    """`count` values of dtype, one or two, that add up to the value."""
+    first = value.astype(dtype)
+    return (first,) if count == 1 else (first, (value - first.astype(jnp.float32)).astype(dtype))
+
 
 def accumulated(options: Options, count: int, multiply: Callable[..., None]) -> tuple[Array, ...]:
     """`count` sums [64, N] in float32 of products, for which multiply(*accumulators) asks; waits until they are there.

@@ -8,7 +8,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from jaxlstm.cell import LSTMParams, LSTMState
 from jaxlstm.implementations.pallas.arithmetic import GROUP_UNITS
@@ -49,7 +49,7 @@ def _recurrence_bwd(kernels, options, saved, cotangents):
         jax.ShapeDtypeStruct((hidden, batch), xs.dtype),  # dh before the first step
         jax.ShapeDtypeStruct((hidden, batch), jnp.float32),  # dc
     ]
-    w_h = jnp.transpose(params.w_h, (1, 0, 2))  # of each gate, the rows as they are
+    w_h = _in_parts(jnp.transpose(params.w_h, (1, 0, 2)))  # of each gate, the rows as they are
     d_z, d_h, d_c = kernels.backward(options, out_types, w_h, coefficients, *d_state, d_hs, *_if_any(valid, scale))
     hs = jnp.moveaxis(hs, 2, 0).reshape(hidden, steps, batch)
     d_z = jnp.transpose(d_z, (2, 3, 0, 1, 4)).reshape(4, hidden, steps, batch)
@@ -79,7 +79,8 @@ def _forward(kernels, options, params, xs, state, valid, scale, *, linearise):
     hidden, blocks = params.w_h.shape[-1], batch // options.rows
     z_x = jnp.einsum("dgu,tbd->gutb", params.w_x, xs, preferred_element_type=jnp.float32)
     z_x += params.b.astype(jnp.float32)[:, :, None, None]
-    z_x = jnp.transpose(z_x.reshape(4, hidden, steps, blocks, options.rows), (2, 3, 0, 1, 4))
+    z_x = z_x.reshape(4, hidden // GROUP_UNITS, GROUP_UNITS, steps, blocks, options.rows)
+    z_x = jnp.transpose(z_x, (3, 4, 1, 0, 2, 5))
     out_types = [
         jax.ShapeDtypeStruct((steps, blocks, hidden, options.rows), xs.dtype),  # hs
         jax.ShapeDtypeStruct((hidden, batch), xs.dtype),  # h
@@ -88,9 +89,19 @@ def _forward(kernels, options, params, xs, state, valid, scale, *, linearise):
     if linearise:
         tile = (GROUP_UNITS, options.rows)
         out_types.append(jax.ShapeDtypeStruct((steps, blocks, hidden // GROUP_UNITS, 6, *tile), KEPT))
-    w_h = jnp.transpose(params.w_h, (1, 2, 0))  # of each gate, the columns as rows
+    # Of each gate, the columns as rows. float16 has the 11 bits of TensorFloat-32, and W_h and h need no more range.
+    w_h = jnp.transpose(params.w_h, (1, 2, 0))[None]
+    w_h = w_h.astype(jnp.float16) if w_h.dtype == jnp.float32 else w_h
     hs, h, c, *coefficients = kernels.forward(options, out_types, w_h, z_x, *state, *_if_any(valid, scale))
     return LSTMState(h, c), hs, coefficients[0] if linearise else None
+
+
+def _in_parts(w_h: Array) -> Array:
+    """[P, 4, H, H]: as it is in half precision, else the sum of two parts in bfloat16, whose range gradients need."""
+    if w_h.dtype != jnp.float32:
+        return w_h[None]
+    first = lax.reduce_precision(w_h, exponent_bits=8, mantissa_bits=7)  # XLA may drop a cast there and back
+    return jnp.stack([first, w_h - first]).astype(jnp.bfloat16)
 
 
 def _if_any(*extras: Array | None) -> list[Array]:
