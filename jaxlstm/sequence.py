@@ -257,7 +257,7 @@ def _run(
             return kernel(inputs, fixed)
         from jaxlstm.implementations.fallback import kernel_or_scan  # with the kernels, where one is taken
 
-        return kernel_or_scan(kernel, scan, inputs, fixed)
+        return kernel_or_scan(kernel, scan, inputs, fixed, call.platform)
 
     per_sequence = (*flat_rows(layout, (state, h_scale)), None if name == "scan" else lengths)
     state, hs = on_each_device(walk, params, (xs, mask), per_sequence)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from derivatives import draw_cotangents
+from devices import run_on_devices
 from problem import draw
 
 from jaxlstm import lstm
@@ -110,11 +111,46 @@ TRANSFORMATIONS = {  # and what a kernel computes of each
 def test_every_transformation(name, kernel_and_computed):
     transform, by_kernel = TRANSFORMATIONS[name]
     kernel, computed = kernel_and_computed
-    actual = transform(loss_by(lambda inputs, fixed: kernel_or_scan(kernel, scan, inputs, fixed)))
+    actual = transform(
+        loss_by(lambda inputs, fixed: kernel_or_scan(kernel, scan, inputs, fixed, jax.default_backend()))
+    )
     expected = transform(loss_by(scan))
     jax.tree.map(lambda got, want: np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-6), actual, expected)
     jax.effects_barrier()
     assert by_kernel is None or computed == by_kernel
+
+
+def test_another_platform_takes_the_scan(kernel_and_computed):
+    kernel, computed = kernel_and_computed
+    gradient(loss_by(lambda inputs, fixed: kernel_or_scan(kernel, scan, inputs, fixed, "cuda")))(PARAMS, XS)
+    jax.effects_barrier()
+    assert not computed
+
+
+def test_a_batch_divided_among_devices_takes_the_scan():
+    """A kernel would be given the whole batch on each."""
+    run_on_devices(
+        """
+import jax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
+from test_fallback import PARAMS, STACKED, kernel_and_computed, kernel_or_scan, loss_by, gradient, scan
+
+kernel, computed = kernel_and_computed.__wrapped__()
+xs = STACKED.reshape(-1, *STACKED.shape[2:])[:4]
+loss = loss_by(lambda inputs, _: kernel_or_scan(kernel, scan, inputs, (None,), "cpu"))
+expected = gradient(loss)(PARAMS, xs)
+jax.effects_barrier()
+assert computed == {"values to differentiate", "gradient"}, computed
+computed.clear()
+mesh = Mesh(jax.devices(), ("batch",))
+actual = jax.jit(gradient(loss))(PARAMS, jax.device_put(xs, NamedSharding(mesh, P("batch"))))
+jax.effects_barrier()
+assert not computed, computed
+for got, want in zip(jax.tree.leaves(actual), jax.tree.leaves(expected)):
+    assert abs(got - want).max() < 1e-5
+""",
+        2,
+    )
 
 
 def test_states_and_outputs_have_their_own_derivatives(kernel_and_computed):
@@ -125,6 +161,6 @@ def test_states_and_outputs_have_their_own_derivatives(kernel_and_computed):
     for only in ((cotangents[0], nothing[1]), (nothing[0], cotangents[1])):
         pulled = [
             jax.vjp(lambda *inputs, run=run: run(inputs, fixed), PARAMS, XS)[1](only)
-            for run in (lambda inputs, fixed: kernel_or_scan(kernel, scan, inputs, fixed), scan)
+            for run in (lambda inputs, fixed: kernel_or_scan(kernel, scan, inputs, fixed, jax.default_backend()), scan)
         ]
         jax.tree.map(lambda got, want: np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-6), *pulled)
