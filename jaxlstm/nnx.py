@@ -9,7 +9,6 @@ The cell is Flax's own and holds the parameters, so that the state of one is the
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.recurrent import flip_sequences
@@ -19,7 +18,7 @@ from jax.typing import ArrayLike
 from jaxlstm.cell import LSTMParams
 from jaxlstm.flax_rnn import Carry, apply_rnn, check_cell, refuse_option
 from jaxlstm.interop.checks import plain
-from jaxlstm.interop.flax import from_flax
+from jaxlstm.interop.flax import check_linear, from_flax
 
 
 class RNN(nnx.RNN):
@@ -72,13 +71,5 @@ class RNN(nnx.RNN):
 
 
 def _params(cell: nnx.Module) -> LSTMParams:
-    for name, layer in nnx.iter_children(cell):
-        if isinstance(layer, nnx.Module) and type(layer) is not nnx.Linear:
-            raise ValueError(
-                f"cell.{name}: expected nnx.Linear, got {type(layer).__name__}; keep Flax's own RNN for it"
-            )
-        if isinstance(layer, nnx.Linear) and layer.dot_general is not jax.lax.dot_general:
-            raise ValueError(
-                f"cell.{name}.dot_general: expected jax.lax.dot_general, got {layer.dot_general}; keep Flax's own RNN"
-            )
+    check_linear(cell)
     return plain("cell", from_flax(nnx.to_pure_dict(nnx.state(cell, nnx.Not(nnx.RngState)))))

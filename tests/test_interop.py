@@ -217,6 +217,17 @@ def test_flax_errors(nnx):
         cell = nnx.LSTMCell(5, 4, rngs=nnx.Rngs(0), **{option: jax.nn.relu})
         with pytest.raises(ValueError, match=rf"^{option}: expected .* got .*; {message}"):
             interop.from_flax(cell)
+    with pytest.raises(ValueError, match=r"^source: expected kernels and biases alone, got 'hi/lora_a' as well"):
+        interop.from_flax(good | {"hi": good["hi"] | {"lora_a": jnp.zeros((4, 2))}})
+    cell = nnx.OptimizedLSTMCell(5, 4, rngs=rngs)
+    cell.dense_h.dot_general = lambda *arguments, **options: 2 * jax.lax.dot_general(*arguments, **options)
+    with pytest.raises(ValueError, match=r"^cell\.dense_h\.dot_general: expected jax\.lax\.dot_general, got "):
+        interop.from_flax(cell)
+    cell.dense_h = nnx.LoRALinear(4, 16, lora_rank=2, rngs=rngs)
+    with pytest.raises(ValueError, match=r"^cell\.dense_h: expected nnx\.Linear, got LoRALinear, which computes more"):
+        interop.from_flax(cell)
+    with pytest.raises(ValueError, match=r"^source: expected kernels and biases alone, got 'dense_h/lora/lora_a', "):
+        interop.from_flax(nnx.state(cell))
     with pytest.raises(ValueError, match=r"^form: expected one of 'linen', 'nnx', 'nnx-optimized', got 'jax'"):
         interop.to_flax(params_of(), "jax")
 

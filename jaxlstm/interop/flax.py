@@ -29,6 +29,8 @@ _DIRECTIONS = ("forward_rnn", "backward_rnn")
 def from_flax(source: "nnx.Module | Mapping[str, Any]") -> Layer:
     """The parameters of one linen LSTM, an NNX cell, RNN or Bidirectional, or its `nnx.state`, also as a dict.
 
+    How an RNN walks (`reverse`, `time_major`), and how a Bidirectional joins its outputs, are no parameters.
+
     Args:
       source: of linen the dict of one cell; `params`, and the `cell` of an RNN, around it are taken off, and so is
         the metadata around an array, such as that of `nn.with_partitioning`.
@@ -37,8 +39,8 @@ def from_flax(source: "nnx.Module | Mapping[str, Any]") -> Layer:
       LSTMParams, or BidirectionalParams for a Bidirectional.
 
     Raises:
-      ValueError: a missing key, a bias of the inputs, a wrong shape, a module of another kind or of several cells, or
-        other activations.
+      ValueError: a missing key or one too many, a bias of the inputs, a wrong shape, a module of another kind or of
+        several cells, other activations, or layers that compute more than a product.
     """
     weights = _unwrapped(source if isinstance(source, Mapping) else _state_of(source))
     if set(_DIRECTIONS) <= weights.keys():
@@ -80,12 +82,23 @@ def _direction(weights: Mapping[str, Any]) -> LSTMParams:
     }
     if any(name.startswith("dense_") for name in flat):
         w_h = taken(flat, "dense_h/kernel", (None, None))
+        _check_nothing_else(flat, ("dense_i", "dense_h"))
         return _params(flat, "dense_i", "dense_h", w_h.shape[0], 4 * w_h.shape[0])
     hidden = taken(flat, "hi/kernel", (None, None)).shape[0]
     forget = "if_" if any(name.startswith("if_") for name in flat) else "if"
     inputs = ("ii", forget, "ig", "io")
-    gates = [_params(flat, i, h, hidden, hidden) for i, h in zip(inputs, ("hi", "hf", "hg", "ho"), strict=True)]
+    states = ("hi", "hf", "hg", "ho")
+    gates = [_params(flat, i, h, hidden, hidden) for i, h in zip(inputs, states, strict=True)]
+    _check_nothing_else(flat, inputs + states)
     return LSTMParams(*(jnp.concatenate(leaves, axis=-1) for leaves in zip(*gates, strict=True)))
+
+
+def _check_nothing_else(flat: Mapping[str, Any], layers: tuple[str, ...]) -> None:
+    """Of an LSTM there is nothing but what is converted, and the random state of NNX."""
+    known = {f"{layer}/{name}" for layer in layers for name in ("kernel", "bias")}
+    others = [name for name in flat if name not in known and "rngs" not in name.split("/")]
+    if others:
+        raise ValueError(f"source: expected kernels and biases alone, got {', '.join(map(repr, others))} as well")
 
 
 def _params(flat: Mapping[str, Any], i: str, h: str, hidden: int, width: int) -> LSTMParams:
@@ -109,6 +122,21 @@ def _cell(direction: Direction, form: str) -> dict[str, Any]:
     return cell
 
 
+def check_linear(cell: "nnx.Module") -> None:
+    """Whether the layers of an NNX cell compute products and nothing more.
+
+    Raises:
+      ValueError: names one that does not.
+    """
+    from flax import nnx
+
+    for name, layer in nnx.iter_children(cell):
+        if isinstance(layer, nnx.Module) and type(layer) is not nnx.Linear:
+            raise ValueError(f"cell.{name}: expected nnx.Linear, got {type(layer).__name__}, which computes more")
+        if isinstance(layer, nnx.Linear) and layer.dot_general is not jax.lax.dot_general:
+            raise ValueError(f"cell.{name}.dot_general: expected jax.lax.dot_general, got {layer.dot_general}")
+
+
 def _state_of(module: Any) -> Mapping[str, Any]:
     from flax import nnx
 
@@ -119,6 +147,7 @@ def _state_of(module: Any) -> Mapping[str, Any]:
     for cell in cells:
         expect("gate_fn", cell.gate_fn, jax.nn.sigmoid, "no other is supported")
         expect("activation_fn", cell.activation_fn, jnp.tanh, "convert its nnx.state, and give lstm activation=...")
+        check_linear(cell)
     state = nnx.state(module)
     if len(cells) > 1 and not set(_DIRECTIONS) <= state.keys():
         raise ValueError(
