@@ -74,8 +74,10 @@ def test_on_an_nvidia_gpu_the_kernel_is_taken(dtype, most):
         assert which_implementation(*described(dtype, **elsewhere), platform="cuda") == ("scan", choice.UNMEASURED)
 
 
-@pytest.mark.parametrize("precision", ["highest", "float32", "F32_F32_F32"])
+@pytest.mark.parametrize("precision", ["highest", "float32", "F32_F32_F32", "BF16_BF16_F32_X9"])
 def test_exact_products_of_float32_are_the_scans(precision):
+    with jax.default_matmul_precision("tensorfloat32"):
+        assert which_implementation(*described(), platform="cuda").name == "pallas"
     with jax.default_matmul_precision(precision):
         assert which_implementation(*described(), platform="cuda").name == "scan"
         assert which_implementation(*described(jnp.bfloat16), platform="cuda").name == "pallas"

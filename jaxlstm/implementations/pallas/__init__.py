@@ -36,7 +36,11 @@ MULTIPROCESSORS = 132  # of an H100 or H200: with more blocks than that a block 
 # Of hidden units, in one block and in a cluster: of float32 the backward walk holds two parts of W_h.
 MOST_ALONE = {jnp.dtype("bfloat16"): 128, jnp.dtype("float16"): 128, jnp.dtype("float32"): 64}
 MOST_HIDDEN = {jnp.dtype("bfloat16"): 512, jnp.dtype("float16"): 512, jnp.dtype("float32"): 256}
-EXACT = ("highest", "float32", "F32_F32_F32")  # by jax.default_matmul_precision: more than TensorFloat-32
+# What jax.default_matmul_precision may say of float32 for products as exact as TensorFloat-32's.
+PRECISIONS = (
+    *(None, "default", "fastest", "bfloat16", "high", "bfloat16_3x", "tensorfloat32"),
+    *("BF16_BF16_F32", "TF32_TF32_F32"),
+)
 
 
 def refusal(call: Call) -> str | None:
@@ -49,7 +53,7 @@ def refusal(call: Call) -> str | None:
         return f"computes in bfloat16, float16 or float32, xs is {call.dtype}"
     if call.hidden > (most := MOST_HIDDEN[call.dtype]):
         return f"keeps W_h on chip: expected H of at most {most} in {call.dtype}, got {call.hidden}"
-    if call.dtype == jnp.float32 and (precision := current_precision()) in EXACT:
+    if call.dtype == jnp.float32 and (precision := current_precision()) not in PRECISIONS:
         return f"multiplies float32 as TensorFloat-32 does, jax_default_matmul_precision is {precision!r}"
     return kernel_refusal(call)
 
