@@ -89,7 +89,8 @@ def feeder(params: LSTMParams, *, activation: Activation = jnp.tanh) -> Feed:
         _check_chunk(params, state, chunk)
         chunk = np.moveaxis(chunk, -2, 0)
         steps = len(chunk)
-        padded = np.zeros((power_of_two(steps), *chunk.shape[1:]), chunk.dtype)
+        # For two steps at least: of one, XLA may make another program, that rounds otherwise.
+        padded = np.zeros((max(power_of_two(steps), 2), *chunk.shape[1:]), chunk.dtype)
         padded[:steps] = chunk
         state, ys = run(np.int32(steps), state, padded)
         return state, np.moveaxis(np.asarray(ys)[:steps], 0, -2)

@@ -31,7 +31,8 @@ class Int8(NamedTuple):
 def quantise(params: Any) -> Any:
     """The same pytree with an `Int8` in the place of every floating matrix.
 
-    It can be saved by `jaxlstm.weights` as it is.
+    It can be saved by `jaxlstm.weights` as it is. Parameters that are stacked for `jax.vmap` take `jax.vmap(quantise)`,
+    so that each has scales of its own.
 
     Raises:
       ValueError: weights that are not finite.
