@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxlstm.cell import Activation, LSTMParams, LSTMState, cell_dtype, state_like, zero_state
+from jaxlstm.cell import Activation, LSTMParams, LSTMState, state_like, zero_state
 from jaxlstm.checks import (
     check_at_least,
     check_flag,
@@ -21,7 +21,8 @@ from jaxlstm.checks import (
     check_weights,
     dtype_of,
 )
-from jaxlstm.implementations import PLATFORMS, Call, Choice, choose, current_capability, current_platform, module_of
+from jaxlstm.dispatch import Chosen, walk
+from jaxlstm.implementations import PLATFORMS, Call, Choice, choose, current_capability, current_platform
 from jaxlstm.layout import (
     Layout,
     checked_masking,
@@ -33,9 +34,8 @@ from jaxlstm.layout import (
     outputs_in_place,
     rows_in_place,
 )
-from jaxlstm.recurrence import Walk, recurrence
-from jaxlstm.schedule import GPUS, chunk_of, unroll_of
-from jaxlstm.sharding import on_each_device, varying_like
+from jaxlstm.schedule import unroll_of
+from jaxlstm.sharding import on_each_device
 
 
 def lstm(
@@ -109,10 +109,12 @@ def lstm(
         mask=mask,
         h_scale=None if h_scale is None else h_scale.astype(call.dtype),
         layout=layout,
-        call=call,
-        name=choose(call, implementation).name,
-        named=implementation is not None,
-        unroll=unroll_of(unroll, layout, call.platform),
+        chosen=Chosen(
+            call,
+            choose(call, implementation).name,
+            named=implementation is not None,
+            unroll=unroll_of(unroll, layout, call.platform),
+        ),
     )
 
 
@@ -208,7 +210,7 @@ def _checked_call(
 
 
 # Compiled here, so that a call outside of any `jit` does not trace and compile its scan anew.
-@partial(jax.jit, static_argnames=("layout", "call", "name", "named", "unroll"))
+@partial(jax.jit, static_argnames=("layout", "chosen"))
 def _run(
     params: LSTMParams,
     xs: Array,
@@ -218,47 +220,18 @@ def _run(
     mask: Array | None,
     h_scale: Array | None,
     layout: Layout,
-    call: Call,
-    name: str,
-    named: bool,
-    unroll: int,
+    chosen: Chosen,
 ) -> tuple[LSTMState, Array]:
     if lengths is not None:
         lengths = lengths.reshape(layout.batch)
     mask = flat_mask(layout, lengths, mask)
     xs = flat_inputs(layout, xs, mask)
 
-    def kernel(inputs, fixed):
-        params, xs, state, h_scale = inputs
-        lengths, mask = fixed
-        return module_of(name).run(call, params, xs, state, lengths, mask, h_scale)
-
-    def scan(inputs, fixed):
-        params, xs, state, h_scale = inputs
-        _, mask = fixed
-        how = Walk(
-            activation=call.activation,
-            reverse=call.reverse,
-            unroll=unroll,
-            chunk=chunk_of(xs, params.b.size * cell_dtype(call.dtype).itemsize, call.platform),
-            linearised_after=call.platform in GPUS,
-        )
-        state = varying_like(state, (params, xs, mask, h_scale))
-        return recurrence(how, params, xs, state, mask, h_scale)
-
-    def walk(params, over_steps, per_sequence):
+    def run(params, over_steps, per_sequence):
         xs, mask = over_steps
         state, h_scale, lengths = per_sequence
-        inputs, fixed = (params, xs, state, h_scale), (lengths, mask)
-        if name == "scan":
-            return scan(inputs, fixed)
-        # In the interpreter a kernel has effects, which `kernel_or_scan` does not carry.
-        if named or call.platform == "interpreter":
-            return kernel(inputs, fixed)
-        from jaxlstm.implementations.fallback import kernel_or_scan  # with the kernels, where one is taken
+        return walk(chosen, (params, xs, state, h_scale), (lengths, mask))
 
-        return kernel_or_scan(kernel, scan, inputs, fixed, call.platform)
-
-    per_sequence = (*flat_rows(layout, (state, h_scale)), None if name == "scan" else lengths)
-    state, hs = on_each_device(walk, params, (xs, mask), per_sequence)
+    per_sequence = (*flat_rows(layout, (state, h_scale)), None if chosen.name == "scan" else lengths)
+    state, hs = on_each_device(run, params, (xs, mask), per_sequence)
     return rows_in_place(layout, state), outputs_in_place(layout, hs, mask)

@@ -1,5 +1,7 @@
 """A kernel that nobody has named: it runs where it can, and every transformation gives what it gives of the scan."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,6 +24,21 @@ def scan(inputs, fixed):
     params, xs = inputs
     (lengths,) = fixed
     return lstm(params, xs, lengths=lengths, implementation="scan")
+
+
+def either(kernel, inputs, fixed, platform="cpu"):
+    return kernel_or_scan(kernel, scan, partial(joined, kernel), inputs, fixed, platform)
+
+
+def joined(kernel, size, inputs, fixed, axes):
+    """Under `vmap` over the inputs alone a call with a larger batch."""
+    (params, xs), (lengths,) = inputs, fixed
+    (of_params, of_xs), (of_lengths,) = axes
+    if any(of_params) or not of_xs or of_lengths:
+        return None
+    batch = xs.shape[1]
+    found = either(kernel, (params, xs.reshape(-1, *xs.shape[2:])), (jnp.tile(lengths, size),))
+    return jax.tree.map(lambda leaf: leaf.reshape(size, batch, *leaf.shape[1:]), found)
 
 
 @pytest.fixture
@@ -83,7 +100,15 @@ TRANSFORMATIONS = {  # and what a kernel computes of each
         lambda loss: jax.lax.map(lambda xs: gradient(loss)(PARAMS, xs), STACKED),
         {"values to differentiate", "gradient"},
     ),
-    "vmap": (lambda loss: jax.vmap(loss, (None, 0))(PARAMS, STACKED), set()),
+    "vmap": (lambda loss: jax.vmap(loss, (None, 0))(PARAMS, STACKED), {"values"}),
+    "vmap along another axis": (
+        lambda loss: jax.vmap(loss, (None, 2))(PARAMS, jnp.moveaxis(STACKED, 0, 2)),
+        {"values"},
+    ),
+    "vmap of vmap": (
+        lambda loss: jax.vmap(jax.vmap(loss, (None, 0)), (None, 0))(PARAMS, jnp.stack([STACKED, -STACKED])),
+        {"values"},
+    ),
     "vmap of a gradient": (lambda loss: jax.vmap(gradient(loss), (None, 0))(PARAMS, STACKED), set()),
     "vmap over parameters": (
         lambda loss: jax.vmap(gradient(loss), (0, None))(jax.tree.map(lambda w: jnp.stack([w, -w]), PARAMS), XS),
@@ -91,7 +116,7 @@ TRANSFORMATIONS = {  # and what a kernel computes of each
     ),
     "a gradient of vmap": (
         lambda loss: jax.grad(lambda params: jnp.sum(jax.vmap(loss, (None, 0))(params, STACKED)))(PARAMS),
-        set(),
+        {"values to differentiate", "gradient"},
     ),
     "forward mode": (lambda loss: jax.jvp(loss, (PARAMS, XS), (PARAMS, XS)), {"values to differentiate"}),
     "linearize": (lambda loss: jax.linearize(loss, PARAMS, XS)[1](PARAMS, XS), {"values to differentiate"}),
@@ -111,9 +136,7 @@ TRANSFORMATIONS = {  # and what a kernel computes of each
 def test_every_transformation(name, kernel_and_computed):
     transform, by_kernel = TRANSFORMATIONS[name]
     kernel, computed = kernel_and_computed
-    actual = transform(
-        loss_by(lambda inputs, fixed: kernel_or_scan(kernel, scan, inputs, fixed, jax.default_backend()))
-    )
+    actual = transform(loss_by(lambda inputs, fixed: either(kernel, inputs, fixed)))
     expected = transform(loss_by(scan))
     jax.tree.map(lambda got, want: np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-6), actual, expected)
     jax.effects_barrier()
@@ -122,7 +145,7 @@ def test_every_transformation(name, kernel_and_computed):
 
 def test_another_platform_takes_the_scan(kernel_and_computed):
     kernel, computed = kernel_and_computed
-    gradient(loss_by(lambda inputs, fixed: kernel_or_scan(kernel, scan, inputs, fixed, "cuda")))(PARAMS, XS)
+    gradient(loss_by(lambda inputs, fixed: either(kernel, inputs, fixed, "cuda")))(PARAMS, XS)
     jax.effects_barrier()
     assert not computed
 
@@ -133,11 +156,11 @@ def test_a_batch_divided_among_devices_takes_the_scan():
         """
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
-from test_fallback import PARAMS, STACKED, kernel_and_computed, kernel_or_scan, loss_by, gradient, scan
+from test_fallback import PARAMS, STACKED, either, kernel_and_computed, loss_by, gradient
 
 kernel, computed = kernel_and_computed.__wrapped__()
 xs = STACKED.reshape(-1, *STACKED.shape[2:])[:4]
-loss = loss_by(lambda inputs, _: kernel_or_scan(kernel, scan, inputs, (None,), "cpu"))
+loss = loss_by(lambda inputs, _: either(kernel, inputs, (None,)))
 expected = gradient(loss)(PARAMS, xs)
 jax.effects_barrier()
 assert computed == {"values to differentiate", "gradient"}, computed
@@ -161,6 +184,6 @@ def test_states_and_outputs_have_their_own_derivatives(kernel_and_computed):
     for only in ((cotangents[0], nothing[1]), (nothing[0], cotangents[1])):
         pulled = [
             jax.vjp(lambda *inputs, run=run: run(inputs, fixed), PARAMS, XS)[1](only)
-            for run in (lambda inputs, fixed: kernel_or_scan(kernel, scan, inputs, fixed, jax.default_backend()), scan)
+            for run in (lambda inputs, fixed: either(kernel, inputs, fixed), scan)
         ]
         jax.tree.map(lambda got, want: np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-6), *pulled)

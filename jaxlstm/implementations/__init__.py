@@ -8,7 +8,8 @@
 
 A call names one of them (`lstm(implementation=)`), or a block of code prefers some (`preferring`), or a rule from
 measurements decides. A kernel that is named refuses what it cannot do; one that nobody has named leaves it to the scan
-(`fallback`): `vmap`, forward mode, a second derivative. All of it is imported where it is needed. Each kernel has
+(`fallback`): forward mode, a second derivative, `vmap` over parameters. All of it is imported where it is needed. Each
+kernel has
 
     refusal(call) -> str | None      why it cannot run the call, or None
     run(call, params, xs, state, lengths, mask, h_scale) -> (LSTMState, hs)

@@ -1,9 +1,10 @@
 """A kernel that nobody has named: where more is asked for than it can do, the scan computes instead.
 
 A kernel can be run, and differentiated once in reverse mode, by one device of the platform that it is for.
-`kernel_or_scan` is a function that runs as the kernel then, and as the scan otherwise: under `vmap`, in forward mode,
-for further derivatives, compiled for another platform, or for several devices among which XLA divides the work. It is
-made of four primitives, since what a derivative is for, and where all of it runs, is known only later:
+`kernel_or_scan` is a function that runs as the kernel then, and as the scan otherwise: in forward mode, for further
+derivatives, under a `vmap` that is no larger call of the same kind, compiled for another platform, or for several
+devices among which XLA divides the work. It is made of four primitives, since what a derivative is for, and where all
+of it runs, is known only later:
 
 | primitive | from, to | by the kernel | by the scan |
 |---|---|---|---|
@@ -12,7 +13,7 @@ made of four primitives, since what a derivative is for, and where all of it run
 | push | x, r, dx to dy | transposed, it is pull | its derivative |
 | pull | x, r, dy to dx | its gradient, from r | its gradient, from x |
 
-Their derivatives, but for that of run, and what they are under `vmap` come from the column by the scan.
+Their derivatives and what they are under `vmap` come from the column by the scan, but for those of run.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,6 +34,7 @@ class Ways(NamedTuple):
 
     kernel: Function
     scan: Function
+    larger: Callable[..., list | None]  # (size, arrays, axes): what they are under `vmap`, if a call of the same kind
     platform: str  # of the kernel
     inputs: int  # how many arrays at the beginning can be differentiated; the rest is fixed
     outputs: tuple[jax.ShapeDtypeStruct, ...]
@@ -50,12 +52,21 @@ class Gradient(NamedTuple):
         return len(self.save.in_avals)
 
 
-def kernel_or_scan(kernel: Callable[..., Any], scan: Callable[..., Any], inputs: Any, fixed: Any, platform: str) -> Any:
+def kernel_or_scan(
+    kernel: Callable[..., Any],
+    scan: Callable[..., Any],
+    larger: Callable[..., Any],
+    inputs: Any,
+    fixed: Any,
+    platform: str,
+) -> Any:
     """kernel(inputs, fixed), or scan(inputs, fixed) where a kernel is not enough.
 
     Args:
       kernel: a function of two trees of arrays.
       scan: one that computes the same.
+      larger: what they are under `vmap`, where that is a call of the same kind, of (size, inputs, fixed, axes): arrays
+        that are mapped over have that axis first, and True in `axes`, a tree (inputs, fixed). None where it is none.
       inputs: what they can be differentiated with respect to.
       fixed: integers and booleans.
       platform: that the kernel is for, as JAX names it: "cuda".
@@ -63,12 +74,18 @@ def kernel_or_scan(kernel: Callable[..., Any], scan: Callable[..., Any], inputs:
     arrays, structure = jax.tree.flatten(inputs)
     others, fixed_structure = jax.tree.flatten(fixed)
 
+    def trees(leaves: Arrays) -> tuple[Any, Any]:
+        of_inputs, of_fixed = leaves[: len(arrays)], leaves[len(arrays) :]
+        return jax.tree.unflatten(structure, of_inputs), jax.tree.unflatten(fixed_structure, of_fixed)
+
     def flat(function: Callable[..., Any], *leaves: Any) -> list:
-        inputs = jax.tree.unflatten(structure, leaves[: len(arrays)])
-        return jax.tree.leaves(function(inputs, jax.tree.unflatten(fixed_structure, leaves[len(arrays) :])))
+        return jax.tree.leaves(function(*trees(leaves)))
+
+    def flat_larger(size: int, leaves: Arrays, axes: Sequence[bool]) -> list | None:
+        return jax.tree.leaves(larger(size, *trees(leaves), trees(axes))) or None
 
     outputs, output_structure = jax.tree.flatten(jax.eval_shape(scan, inputs, fixed))
-    ways = Ways(partial(flat, kernel), partial(flat, scan), platform, len(arrays), tuple(outputs))
+    ways = Ways(partial(flat, kernel), partial(flat, scan), flat_larger, platform, len(arrays), tuple(outputs))
     return jax.tree.unflatten(output_structure, _run.bind(*arrays, *others, ways=ways))
 
 
@@ -183,10 +200,21 @@ def _run_jvp(x, d_x, *, ways):
     return y, _push.bind(*x, *residuals, *d_inputs, ways=ways, gradient=gradient)
 
 
+def _run_batch(x, axes, *, ways):
+    mapped = [axis is not None for axis in axes]
+    x = [each if axis is None else jnp.moveaxis(each, axis, 0) for each, axis in zip(x, axes, strict=True)]
+    size = len(x[mapped.index(True)])
+    y = ways.larger(size, x, mapped)
+    if y is None:
+        y = jax.vmap(ways.scan, [0 if each else None for each in mapped])(*x)
+    return y, [0] * len(y)
+
+
 def _push_transpose(d_y, *arrays, ways, gradient):
     known = arrays[: len(arrays) - ways.inputs]
     return [None] * len(known) + _pull.bind(*known, *map(ad.instantiate_zeros, d_y), ways=ways, gradient=gradient)
 
 
 ad.primitive_jvps[_run] = _run_jvp
+batching.primitive_batchers[_run] = _run_batch
 ad.primitive_transposes[_push] = _push_transpose
