@@ -57,7 +57,7 @@ def test_two_groups_of_threads_and_two_blocks():
     assert_agrees(problem, {"lengths": np.arange(17) % 3}, True)
 
 
-@pytest.mark.parametrize(("hidden", "batch"), [(50, 17), (100, 2), (200, 2)])
+@pytest.mark.parametrize(("hidden", "batch"), [(50, 17), (100, 2)])
 def test_float32(hidden, batch):
     """As right as TensorFloat-32, the products before and after the kernel being exact here."""
     problem = draw((batch,), 3, 5, hidden, dtype=jnp.float32, scale=0.2)
