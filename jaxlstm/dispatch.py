@@ -72,21 +72,21 @@ def _of_larger_batch(chosen: Chosen, size: int, inputs: Any, fixed: Any, axes: A
     if any(jax.tree.leaves(of_params)) or not size * chosen.call.batch:
         return None
 
-    def joined(array: Array, mapped: bool, axis: int) -> Array:
-        array = array if mapped else jnp.broadcast_to(array, (size, *array.shape))
-        array = jnp.moveaxis(array, 0, axis)
-        return array.reshape(*array.shape[:axis], -1, *array.shape[axis + 2 :])
+    def joined(tree: Any, mapped: Any, axis: int) -> Any:
+        def join(array: Array, is_mapped: bool) -> Array:
+            array = array if is_mapped else jnp.broadcast_to(array, (size, *array.shape))
+            array = jnp.moveaxis(array, 0, axis)
+            return array.reshape(*array.shape[:axis], -1, *array.shape[axis + 2 :])
 
-    def all_joined(tree: Any, mapped: Any, axis: int) -> Any:
-        return jax.tree.map(partial(joined, axis=axis), tree, mapped)
+        return jax.tree.map(join, tree, mapped)
 
     params, xs, state, h_scale = inputs
     lengths, mask = fixed
     larger = chosen._replace(call=chosen.call._replace(batch=size * chosen.call.batch))
     new, hs = walk(
         larger,
-        (params, all_joined(xs, of_xs, 1), all_joined(state, of_state, 0), all_joined(h_scale, of_scale, 0)),
-        (all_joined(lengths, of_lengths, 0), all_joined(mask, of_mask, 1)),
+        (params, joined(xs, of_xs, 1), joined(state, of_state, 0), joined(h_scale, of_scale, 0)),
+        (joined(lengths, of_lengths, 0), joined(mask, of_mask, 1)),
     )
     new = jax.tree.map(lambda leaf: leaf.reshape(size, -1, leaf.shape[-1]), new)
     return new, jnp.moveaxis(hs.reshape(len(hs), size, -1, hs.shape[-1]), 1, 0)

@@ -66,9 +66,8 @@ class Rule(NamedTuple):
 # sequences or steps than that repeat what was measured, and smaller layers are padded to the same size: the rules hold
 # there too. Of a forward pass alone over 5 or 10 steps, some 60 microseconds long, the scan of bfloat16 takes four
 # fifths. cuDNN is slower than the scan at every shape.
-# A newer JAX than they have been tried with takes the scan: the kernels are written with parts of it that change.
 EVER = 1 << 30
-TRIED = (0, 13)  # below this
+TRIED = (0, 13)  # with JAX below this: the kernels are written with parts of it that change
 RULES: tuple[Rule, ...] = tuple(
     Rule("pallas", "cuda", dtype, range(1, EVER), range(5, EVER), range(1, most + 1), measured)
     for dtype, most, measured in (

@@ -39,6 +39,11 @@ class Ways(NamedTuple):
     inputs: int  # how many arrays at the beginning can be differentiated; the rest is fixed
     outputs: tuple[jax.ShapeDtypeStruct, ...]
 
+    def of_inputs(self, function: Function, x: Arrays) -> tuple[Function, Arrays]:
+        """One of them as a function of what can be differentiated alone, and those of the arrays x."""
+        inputs, fixed = x[: self.inputs], x[self.inputs :]
+        return lambda *inputs: function(*inputs, *fixed), inputs
+
 
 class Gradient(NamedTuple):
     """What a kernel does for its gradient."""
@@ -94,8 +99,8 @@ def _gradient_of(ways: Ways, x: Arrays) -> Gradient:
     structures = []
 
     def save(*x):
-        inputs, fixed = x[: ways.inputs], x[ways.inputs :]
-        y, pull = jax.vjp(lambda *inputs: ways.kernel(*inputs, *fixed), *inputs)
+        kernel, inputs = ways.of_inputs(ways.kernel, x)
+        y, pull = jax.vjp(kernel, *inputs)
         residuals, structure = jax.tree.flatten(pull)
         structures.append(structure)
         return [*y, *residuals]
@@ -134,8 +139,8 @@ def _save_by_scan(*x, ways, gradient):
 
 def _push_by_scan(*arrays, ways, gradient):
     x, d_x = arrays[: gradient.arguments], arrays[len(arrays) - ways.inputs :]
-    inputs, fixed = x[: ways.inputs], x[ways.inputs :]
-    return jax.jvp(lambda *inputs: ways.scan(*inputs, *fixed), inputs, d_x)[1]
+    scan, inputs = ways.of_inputs(ways.scan, x)
+    return jax.jvp(scan, inputs, d_x)[1]
 
 
 def _pull_by_kernel(*arrays, ways, gradient):
@@ -144,8 +149,8 @@ def _pull_by_kernel(*arrays, ways, gradient):
 
 def _pull_by_scan(*arrays, ways, gradient):
     x, d_y = arrays[: gradient.arguments], arrays[len(arrays) - len(ways.outputs) :]
-    inputs, fixed = x[: ways.inputs], x[ways.inputs :]
-    _, pull = jax.vjp(lambda *inputs: ways.scan(*inputs, *fixed), *inputs)
+    scan, inputs = ways.of_inputs(ways.scan, x)
+    _, pull = jax.vjp(scan, *inputs)
     return list(pull(list(d_y)))
 
 
@@ -202,11 +207,10 @@ def _run_jvp(x, d_x, *, ways):
 
 def _run_batch(x, axes, *, ways):
     mapped = [axis is not None for axis in axes]
-    x = [each if axis is None else jnp.moveaxis(each, axis, 0) for each, axis in zip(x, axes, strict=True)]
-    size = len(x[mapped.index(True)])
-    y = ways.larger(size, x, mapped)
+    first = [each if axis is None else jnp.moveaxis(each, axis, 0) for each, axis in zip(x, axes, strict=True)]
+    y = ways.larger(len(first[mapped.index(True)]), first, mapped)
     if y is None:
-        y = jax.vmap(ways.scan, [0 if each else None for each in mapped])(*x)
+        y = jax.vmap(ways.scan, axes)(*x)
     return y, [0] * len(y)
 
 

@@ -1,5 +1,7 @@
 """A step of the recurrence on what a group of 128 threads holds in registers: [64 hidden units, N sequences]."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -20,11 +22,14 @@ def advance(z: tuple[Array, ...], c_old: Array, exact: bool) -> tuple[Array, Arr
     return o * phi_c, c, by
 
 
-def step_back(by: tuple[Array, ...], d_h: Array, d_c: Array) -> tuple[tuple[Array, ...], Array]:
-    """dz of the four gates, and dc before the step, from dh and dc after it."""
-    by_i, by_f, by_g, by_o, by_c, by_h = by
+def step_back(
+    by: tuple[Array, ...], d_h: Array, d_c: Array, valid: Array | None, dtype: Any
+) -> tuple[tuple[Array, ...], Array]:
+    """dz of the four gates in dtype, zero where the step is not valid, and dc before it, from dh and dc after it."""
+    by_i, by_f, by_g, by_o, by_c, by_h = (each.astype(jnp.float32) for each in by)
     d_c += by_h * d_h
-    return (by_i * d_c, by_f * d_c, by_g * d_c, by_o * d_h), by_c * d_c
+    d_z, d_c_old = (by_i * d_c, by_f * d_c, by_g * d_c, by_o * d_h), by_c * d_c
+    return tuple(where(valid, each, jnp.zeros_like(each)).astype(dtype) for each in d_z), d_c_old
 
 
 def scaled(h: Array, scale: Array | None) -> Array:

@@ -271,8 +271,7 @@ def _backward_kernel(place, w_h, inputs, outputs):
         def step(s, carry):
             d_h, d_c, (by, d_y, is_valid) = carry
             d_h += d_y.astype(jnp.float32)
-            d_gates, d_c_old = step_back(tuple(each.astype(jnp.float32) for each in by), d_h, d_c)
-            d_gates = tuple(where(is_valid, d_z, jnp.zeros_like(d_z)).astype(dtype) for d_z in d_gates)
+            d_gates, d_c_old = step_back(by, d_h, d_c, is_valid, dtype)
             for gate, d_z in enumerate(d_gates):
                 for number, part in enumerate(parts_of(d_z, parts, w_h.dtype)):
                     share(options, d_z_shared.at[lax.rem(s, 2), number, gate], part)

@@ -26,9 +26,9 @@ class Kernels(NamedTuple):
 
     The B sequences come in blocks of N, each step of a block in one piece of memory. In the caller's dtype h and d_h
     [H, B], hs and d_hs [T, B/N, H, N] and d_z [T, B/N, 4, H, N]; in half precision w_h [P, 4, H, H], the sum of P
-    parts, forward of one; in float32 z_x [T, B/N, H/64, 4, 64, N], c and d_c
-    [H, B]. The coefficients [T, B/N, H/64, 6, 64, N] are of dtype KEPT and in an order that only the kernels know
-    (`memory.keep`). The extras: valid [T, B] in float32 where steps are masked, scale [H, B] where h is scaled.
+    parts, forward of one; in float32 z_x [T, B/N, H/64, 4, 64, N], c and d_c [H, B]. The coefficients
+    [T, B/N, H/64, 6, 64, N] are of dtype KEPT and in an order that only the kernels know (`memory.keep`). The extras:
+    valid [T, B] in float32 where steps are masked, scale [H, B] where h is scaled.
     """
 
     # (options, out_types, w_h, z_x, h, c, *extras) -> hs, h, c, and [coefficients] if asked

@@ -50,8 +50,8 @@ class Mailbox(NamedTuple):
         def open_boxes(_, signals):
             first = mgpu.single_thread_predicate(scope=mgpu.ThreadSubset.BLOCK)
             for box in range(BOXES):
-                signal = _signal(signals, _number(box))
-                nvvm.mbarrier_init(signal.get_ptr(), _number(1), predicate=first)
+                signal = _signal(signals, registers.number(box))
+                nvvm.mbarrier_init(signal.get_ptr(), registers.number(1), predicate=first)
                 signal.arrive_expect_tx(self._bytes, predicate=first)
             ptx("fence.mbarrier_init.release.cluster;")
             ptx("barrier.cluster.arrive.release.aligned;")
@@ -142,13 +142,9 @@ def _signal(signals: Any, box: Any) -> Any:
     return mgpu.BarrierRef(utils.memref_ptr(signals), box, no_phases, 1)
 
 
-def _number(value: int) -> Any:
-    return utils.c(value, ir.IntegerType.get_signless(32))
-
-
 def _send(pointer: Any, quad: Any, signal: Any, to: int) -> None:
     """To the same place in the shared memory of another block, whose barrier counts the bytes."""
-    rank = _number(to)
+    rank = registers.number(to)
     there = utils.get_cluster_ptr(pointer, rank, generic=False)
     barrier = utils.get_cluster_ptr(signal.get_ptr(), rank, generic=False)
     llvm.inline_asm(

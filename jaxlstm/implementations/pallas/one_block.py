@@ -40,7 +40,7 @@ UNITS = GROUP_UNITS  # H is padded to a multiple of it
 class Block(NamedTuple):
     """What a group of threads works with."""
 
-    parts: int  # of which each factor of a product is a sum
+    parts: int  # of which each factor of a product is a sum; forward of one
     number: Array  # of the block
     tile: Array  # of the group: which GROUP_UNITS hidden units it has
     units: Any  # slices: these units,
@@ -79,8 +79,7 @@ def _forward_kernel(options, block, inputs, outputs):
         return z, extra.valid(t)
 
     def share_h(h, buffer):
-        for number, part in enumerate(parts_of(scaled(h, scale), block.parts, block.shared.dtype)):
-            share(options, block.shared.at[buffer, number, units], part)
+        share(options, block.shared.at[buffer, 0, units], scaled(h, scale).astype(block.shared.dtype))
 
     h = read(options, h_0, (units, rows))
     share_h(h, 0)
@@ -93,8 +92,7 @@ def _forward_kernel(options, block, inputs, outputs):
 
         def multiply(*accumulators):
             for gate, accumulator in enumerate(accumulators):
-                for of_weights, part in TERMS[block.parts]:
-                    plgpu.wgmma(accumulator, block.weights[of_weights][gate], block.shared.at[buffer, part])
+                plgpu.wgmma(accumulator, block.weights[0][gate], block.shared.at[buffer, 0])
 
         block.wait()
         products = accumulated(options, 4, multiply)
@@ -139,8 +137,7 @@ def _backward_kernel(options, block, inputs, outputs):
         ahead = read_step(s + 1)
         buffer = lax.rem(s, 2)
         d_h += d_y.astype(jnp.float32)
-        d_gates, d_c_old = step_back(tuple(each.astype(jnp.float32) for each in by), d_h, d_c)
-        d_gates = tuple(where(is_valid, d_z, jnp.zeros_like(d_z)).astype(dtype) for d_z in d_gates)
+        d_gates, d_c_old = step_back(by, d_h, d_c, is_valid, dtype)
         for gate, d_z in enumerate(d_gates):
             for number, part in enumerate(parts_of(d_z, block.parts, block.shared.dtype)):
                 share(options, block.shared.at[buffer, number, gate, units], part)

@@ -4,7 +4,7 @@ The tensor cores leave an array so that the values of a thread lie apart from ea
 4 bytes where two of 16 would do. What only threads with the same number read need not lie in any order but theirs.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ QUAD = 4  # words
 
 def words_of(array: Any) -> list[Any]:
     """Of an array in registers (`mgpu.FragmentedArray`): two values of 16 bits in each, or one of 32."""
-    return [word for register in array.registers.flat for word in _split(register)]
+    return split(array.registers.flat)
 
 
 def array_of(words: Sequence[Any], shape: tuple[int, ...], dtype: Any) -> Any:
@@ -38,9 +38,14 @@ def quads_of(words: Sequence[Any]) -> Iterator[Any]:
         yield _joined(words[at : at + QUAD])
 
 
-def split(quads: Sequence[Any]) -> list[Any]:
-    """The words of quads."""
-    return [word for quad in quads for word in _split(quad)]
+def split(vectors: Iterable[Any]) -> list[Any]:
+    """The words of vectors, such as quads, one after another."""
+    at, words = ir.DenseI64ArrayAttr.get, []
+    for each in vectors:
+        count = utils.bitwidth(each.type) // 32
+        whole = vector.bitcast(ir.VectorType.get((count,), number_type()), each)
+        words += [vector.extract(whole, dynamic_position=[], static_position=at([place])) for place in range(count)]
+    return words
 
 
 def row_of_operand(array: Any) -> tuple[Any, Any]:
@@ -50,38 +55,41 @@ def row_of_operand(array: Any) -> tuple[Any, Any]:
     that each has eight values that lie together. The place is that of `memory.swizzled`: rows of two quads, which
     change places in every second four rows.
     """
-    i32 = number_type()
-    lane = arith.andi(thread(), utils.c(31, i32))
+    lane = arith.andi(thread(), number(31))
     odd, upper = (_is_set(lane, bit) for bit in (0, 1))
     words = words_of(array)  # of the left and the right half, the row and the one below in each
-    kept = [arith.select(upper, words[number + 2], words[number]) for number in range(2)]
-    sent = [arith.select(upper, words[number], words[number + 2]) for number in range(2)]
+    kept = [arith.select(upper, words[each + 2], words[each]) for each in range(2)]
+    sent = [arith.select(upper, words[each], words[each + 2]) for each in range(2)]
     come = [utils.shfl_bfly(word, 2) for word in sent]
-    halves = [[arith.select(upper, come[number], kept[number]) for number in range(2)]]  # from the lower two threads
-    halves += [[arith.select(upper, kept[number], come[number]) for number in range(2)]]  # and from the upper two
+    halves = [[arith.select(upper, come[each], kept[each]) for each in range(2)]]  # from the lower two threads
+    halves += [[arith.select(upper, kept[each], come[each]) for each in range(2)]]  # and from the upper two
     row = []
     for above, below in halves:
         other = utils.shfl_bfly(arith.select(odd, above, below), 1)
         row += [arith.select(odd, other, above), arith.select(odd, below, other)]
     part = _bits(thread(), 5, 2)  # of 16 rows, the number of the warp
     half, lower = _bits(lane, 1, 1), _bits(lane, 0, 1)
-    number = _bits(lane, 2, 3)  # of the row among eight
-    tile = arith.addi(arith.shli(part, utils.c(1, i32)), lower)
-    at = arith.addi(arith.shli(tile, utils.c(4, i32)), arith.shli(number, utils.c(1, i32)))
-    return _joined(row), arith.addi(at, arith.xori(half, _bits(number, 2, 1)))
+    of_eight = _bits(lane, 2, 3)  # rows, the number of this one
+    tile = arith.addi(arith.shli(part, number(1)), lower)
+    at = arith.addi(arith.shli(tile, number(4)), arith.shli(of_eight, number(1)))
+    return _joined(row), arith.addi(at, arith.xori(half, _bits(of_eight, 2, 1)))
 
 
-def pointer(ref: Any, number: int) -> Any:
+def pointer(ref: Any, which: int) -> Any:
     """Where this thread has its quad of that number, in memory that begins at `ref`: the threads next to each other."""
-    i32 = number_type()
-    at = arith.addi(thread(), utils.c(THREADS * number, i32))
+    at = arith.addi(thread(), number(THREADS * which))
     return utils.getelementptr(utils.memref_ptr(ref), [at], quad_type())
 
 
 def thread() -> Any:
     """The number of the thread in its group."""
-    number = arith.index_cast(number_type(), gpu.thread_id(gpu.Dimension.x))
-    return arith.remui(number, utils.c(THREADS, number_type()))
+    of_block = arith.index_cast(number_type(), gpu.thread_id(gpu.Dimension.x))
+    return arith.remui(of_block, number(THREADS))
+
+
+def number(value: int) -> Any:
+    """A constant."""
+    return utils.c(value, number_type())
 
 
 def number_type() -> Any:
@@ -95,19 +103,11 @@ def quad_type() -> Any:
 
 
 def _bits(value: Any, first: int, count: int) -> Any:
-    shifted = arith.shrui(value, utils.c(first, number_type()))
-    return arith.andi(shifted, utils.c((1 << count) - 1, number_type()))
+    return arith.andi(arith.shrui(value, number(first)), number((1 << count) - 1))
 
 
 def _is_set(value: Any, bit: int) -> Any:
     return arith.trunci(ir.IntegerType.get_signless(1), _bits(value, bit, 1))
-
-
-def _split(value: Any) -> list[Any]:
-    count = utils.bitwidth(value.type) // 32
-    words = vector.bitcast(ir.VectorType.get((count,), number_type()), value)
-    at = ir.DenseI64ArrayAttr.get
-    return [vector.extract(words, dynamic_position=[], static_position=at([number])) for number in range(count)]
 
 
 def _joined(words: Sequence[Any]) -> Any:
